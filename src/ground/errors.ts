@@ -1,0 +1,71 @@
+/**
+ * The errors a caller can act on. Each code is stable: scripts and clients may switch on it.
+ * The comment says what to do about it.
+ */
+export type ErrorCode =
+  /** The request does not fit its schema: read `errors`, mend the named fields. */
+  | 'BAD_REQUEST'
+  /** The id is empty, longer than 1,024 bytes of UTF-8, not well-formed, or holds a NUL. */
+  | 'BAD_ENTITY_ID'
+  /** The time is not RFC 3339 with an offset, is finer than a microsecond, or out of range. */
+  | 'BAD_TIMESTAMP'
+  /** The time is further ahead of the clock than `max_future_skew` allows: mend the clock. */
+  | 'FUTURE_TIMESTAMP'
+  /** The vector has another dim, is not finite, or overflows the version's dtype. */
+  | 'BAD_VECTOR'
+  /** The text or the fields cannot be turned into a model input. */
+  | 'BAD_INPUT'
+  /** A record must have exactly one of vector, deleted, text and fields. */
+  | 'BAD_RECORD'
+  /** No such feature view: create it with PUT. */
+  | 'VIEW_NOT_FOUND'
+  /** The view has no such model version. */
+  | 'VERSION_NOT_FOUND'
+  /** What is asked differs from what the view or the version already is. */
+  | 'VIEW_CONFLICT'
+  /** The view has several model versions: say which one the vectors belong to. */
+  | 'VERSION_REQUIRED'
+  /** Text was sent to a view none of whose versions has a model. */
+  | 'NO_MODEL'
+  /** There is no such model in the models folder, or its folder is not in order. */
+  | 'MODEL_INVALID'
+  /** The model on disk is not the one that made the version's vectors. */
+  | 'MODEL_CHANGED'
+  /** The asked snapshot is above what is durable here. */
+  | 'SNAPSHOT_UNAVAILABLE'
+  /** Two columns of an answer would have the same name: give one of them another. */
+  | 'NAME_COLLISION'
+  /** A limit of the server's configuration was passed: send less at once. */
+  | 'LIMIT_EXCEEDED'
+  /** The server cannot take more work now: try again after a moment. */
+  | 'OVERLOADED'
+  /** The body's content type, or the asked answer's, is not one this route speaks. */
+  | 'UNSUPPORTED_MEDIA_TYPE'
+  | 'NOT_ACCEPTABLE'
+  /** There is no such route. */
+  | 'NOT_FOUND'
+  /** The server is stopping: ask another. */
+  | 'SHUTTING_DOWN'
+  /** Another process writes to this data directory: stop it, or use another directory. */
+  | 'STORE_LOCKED'
+  /** The directory holds something else, or data of another format version. */
+  | 'STORE_FORMAT'
+  /** Stored bytes fail their checksum or their order: run `tidemark verify`, restore a backup. */
+  | 'STORE_CORRUPT'
+  /** The disk or the database refused the write; nothing of it was stored. */
+  | 'STORE_UNAVAILABLE'
+  /** A setting is wrong: the message names the key, the value and what was expected. */
+  | 'BAD_CONFIG'
+  /** Tidemark is wrong. The log has the details under the request's id. */
+  | 'INTERNAL';
+
+/** An error the caller can act on: a stable code, and a message that says what was expected. */
+export class TidemarkError extends Error {
+  override name = 'TidemarkError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

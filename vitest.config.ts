@@ -1,0 +1,28 @@
+import { defineConfig } from 'vitest/config';
+
+/** One project a kind of proof; `npm test` runs them all. */
+function project(name: string, folders: string[], seconds: number, extra: object = {}) {
+  return {
+    test: {
+      name,
+      include: folders.map((folder) => `test/${folder}/**/*.test.ts`),
+      testTimeout: seconds * 1000,
+      hookTimeout: seconds * 1000,
+      ...extra,
+    },
+  };
+}
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    reporters: ['default', './test/counts-reporter.ts'],
+    projects: [
+      project('unit', ['ground', 'store', 'timetravel', 'api', 'ingest', 'cli'], 60),
+      project('model', ['model'], 300),
+      project('crash', ['crash'], 300),
+      project('kafka', ['kafka'], 300, { globalSetup: ['test/kafka/broker-setup.ts'] }),
+      project('e2e', ['e2e'], 300),
+    ],
+  },
+});
