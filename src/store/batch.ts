@@ -1,0 +1,138 @@
+import { assert } from '../ground/assert.ts';
+import type { PartitionKey, SourcePosition } from './keys.ts';
+
+export const HASH_BYTES = 16;
+
+/** A payload number that stands for a delete. */
+export const DELETED = -1;
+
+/**
+ * Revisions to commit under one model version, in source order, in columns.
+ *
+ * A row points at a payload: one vector, which several rows may share. A payload has the vector's
+ * bytes in the version's dtype, or the hash of the model input that it is the vector of, or both.
+ * One with a hash alone must already stand in the pool of inputs; only the embedder gives hashes.
+ */
+export class RevisionBatch {
+  readonly entityIds: string[] = [];
+  /** µs */
+  readonly events: number[] = [];
+  /** µs */
+  readonly knowns: number[] = [];
+  /** Index into the payloads, or `DELETED`. */
+  readonly payloads: number[] = [];
+  /** The source's offset of each row; empty where the rows came by REST. */
+  readonly offsets: number[] = [];
+  readonly vectorBytes: number;
+  payloadCount = 0;
+  private bytes: Uint8Array;
+  private filled: boolean[] = [];
+  private hashes: (Uint8Array | undefined)[] = [];
+
+  /** `vectorBytes`: bytes of one vector of the version. `capacity`: payloads to make room for. */
+  constructor(vectorBytes: number, capacity = 16) {
+    this.vectorBytes = vectorBytes;
+    this.bytes = new Uint8Array(vectorBytes * Math.max(1, capacity));
+  }
+
+  get rows(): number {
+    return this.entityIds.length;
+  }
+
+  /**
+   * Room for the next payload's bytes: fill it, then call `addFilled`. Filling that throws leaves
+   * the batch as it was.
+   */
+  nextPayload(): Uint8Array {
+    const from = this.payloadCount * this.vectorBytes;
+    if (from + this.vectorBytes > this.bytes.byteLength) {
+      const grown = new Uint8Array(this.bytes.byteLength * 2);
+      grown.set(this.bytes);
+      this.bytes = grown;
+    }
+    return this.bytes.subarray(from, from + this.vectorBytes);
+  }
+
+  /** Takes what `nextPayload` gave as a payload; with the hash of its input where it has one. */
+  addFilled(hash?: Uint8Array): number {
+    this.filled.push(true);
+    this.hashes.push(hash);
+    return this.payloadCount++;
+  }
+
+  /** A payload whose vector the pool of inputs holds already. */
+  addPooled(hash: Uint8Array): number {
+    assert(hash.byteLength === HASH_BYTES, `an input's hash has ${HASH_BYTES} bytes`);
+    this.nextPayload();
+    this.filled.push(false);
+    this.hashes.push(hash);
+    return this.payloadCount++;
+  }
+
+  /** `offset` for rows from a source. Times in µs. */
+  addRow(entityId: string, event: number, known: number, payload: number, offset?: number): void {
+    assert(payload === DELETED || payload < this.payloadCount, 'a row points at a payload');
+    assert(
+      this.offsets.length === (offset === undefined ? 0 : this.rows),
+      'either every row of a batch has an offset or none',
+    );
+    this.entityIds.push(entityId);
+    this.events.push(event);
+    this.knowns.push(known);
+    this.payloads.push(payload);
+    if (offset !== undefined) this.offsets.push(offset);
+  }
+
+  /** The bytes of a payload, or undefined where the pool has them. */
+  payloadBytes(payload: number): Uint8Array | undefined {
+    if (!this.filled[payload]) return undefined;
+    const from = payload * this.vectorBytes;
+    return this.bytes.subarray(from, from + this.vectorBytes);
+  }
+
+  payloadHash(payload: number): Uint8Array | undefined {
+    return this.hashes[payload];
+  }
+}
+
+/** A record that could not become a revision: kept as it came, with the reason. */
+export interface DeadLetter {
+  position: SourcePosition;
+  /** A stable code, in capitals. */
+  reason: string;
+  message: string;
+  /** Original bytes; null as Kafka has it. */
+  key: Uint8Array | null;
+  value: Uint8Array | null;
+  headers: Record<string, Uint8Array>;
+  /** The record's own timestamp, µs. */
+  timestamp: number;
+}
+
+/**
+ * The next offset to read of a partition. The commit applies only where the stored one still is
+ * `expected` (undefined: none was stored yet), so that a zombie or a replay changes nothing (A12).
+ */
+export interface OffsetAdvance extends PartitionKey {
+  expected: bigint | undefined;
+  next: bigint;
+}
+
+/** All that one commit makes durable together, or not at all. */
+export interface CommitRequest {
+  rows: RevisionBatch;
+  deadLetters?: readonly DeadLetter[];
+  offset?: OffsetAdvance;
+}
+
+/** What became of a row (A4). */
+export type Outcome = 'latest' | 'history' | 'duplicate';
+
+export interface CommitResult {
+  /** A snapshot that holds this commit. */
+  snapshot: number;
+  /** One a row; empty when fenced. */
+  outcomes: Outcome[];
+  /** True when the stored offset was not the expected one: nothing was stored. */
+  fenced: boolean;
+}

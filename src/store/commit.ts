@@ -1,0 +1,118 @@
+import { assert } from '../ground/assert.ts';
+import { type CommitRequest, DELETED, type Outcome, type RevisionBatch } from './batch.ts';
+import { type Revision, TOMBSTONE } from './chunk.ts';
+import type { Place } from './timelines.ts';
+import type { Counters, VersionStore } from './version-store.ts';
+
+/**
+ * Applies one request to a version, inside its write transaction. This is where it is decided, in
+ * source order, what becomes of every row (A4): whatever was found out before the commit is a hint.
+ */
+export class Commit {
+  readonly outcomes: Outcome[] = [];
+  private version: VersionStore;
+  private counters: Counters;
+  private batch: RevisionBatch;
+  private request: CommitRequest;
+  /** The vector id of each payload, once it has one. */
+  private vectorIds: (number | undefined)[] = [];
+  private payload = DELETED;
+
+  /** `counters` move with what is applied; the caller stores them. */
+  constructor(version: VersionStore, counters: Counters, request: CommitRequest) {
+    this.version = version;
+    this.counters = counters;
+    this.request = request;
+    this.batch = request.rows;
+  }
+
+  /**
+   * Stores the request's rows, dead letters and offset. False when the stored offset is not the
+   * expected one (A12): then nothing is stored.
+   * `firstSeq` and on go to the rows in order; `created` is the time of the commit, µs.
+   */
+  apply(firstSeq: number, created: number): boolean {
+    const { version, batch, request } = this;
+    const { offset } = request;
+    if (offset !== undefined) {
+      if (version.offsets.next(offset) !== offset.expected) return false;
+      version.offsets.put(offset, offset.next);
+    }
+    const origin = offset === undefined ? '' : `${offset.source}\0${offset.topic}`;
+    const partition = offset?.partition ?? 0;
+    const row: Revision = { event: 0, known: 0, created, seq: 0, vectorId: TOMBSTONE };
+    for (let at = 0; at < batch.rows; at++) {
+      const id = batch.entityIds[at]!;
+      row.event = batch.events[at]!;
+      row.known = batch.knowns[at]!;
+      row.seq = firstSeq + at;
+      this.payload = batch.payloads[at]!;
+      this.outcomes.push(this.add(id, row));
+      if (this.outcomes[at] !== 'duplicate') {
+        version.log.append(id, row, origin, partition, batch.offsets[at]);
+        this.counters.lastCreated = created;
+        this.counters.revisions++;
+      }
+    }
+    for (const letter of request.deadLetters ?? []) version.deadLetters.put(letter);
+    return true;
+  }
+
+  private add(id: string, row: Revision): Outcome {
+    const { timelines } = this.version;
+    const place = timelines.locate(id, row);
+    if (timelines.someAtEvent(place, row.event, this.isEqual)) return 'duplicate';
+    if (place.draft.count === 0) this.counters.entities++;
+    row.vectorId = this.payload === DELETED ? TOMBSTONE : this.vectorIdAt(place);
+    return timelines.insert(place, row) ? 'latest' : 'history';
+  }
+
+  /** Whether a stored revision says the same as the row being added. */
+  private isEqual = (stored: number): boolean => {
+    if (this.payload === DELETED || stored === TOMBSTONE) {
+      return this.payload === DELETED && stored === TOMBSTONE;
+    }
+    if (stored === this.vectorIds[this.payload]) return true;
+    const bytes = this.batch.payloadBytes(this.payload) ?? this.pooledBytes();
+    return this.version.vectors.equals(stored, bytes);
+  };
+
+  /** The payload's vector in the pool: an equal input's, an equal neighbour's, or a new one. */
+  private vectorIdAt({ draft, at }: Place): number {
+    const given = this.vectorIds[this.payload] ?? this.pooledId();
+    if (given !== undefined) return (this.vectorIds[this.payload] = given);
+    // The same vector as just before or after is a confirmation: a revision, but no new bytes.
+    for (const beside of [at - 1, at]) {
+      if (beside < 0 || beside >= draft.count) continue;
+      const stored = draft.vectorId(beside);
+      if (stored !== TOMBSTONE && this.isEqual(stored)) return this.keep(stored);
+    }
+    const bytes = this.batch.payloadBytes(this.payload);
+    assert(bytes !== undefined, 'a payload without bytes stands in the pool of inputs');
+    const id = this.counters.nextVectorId++;
+    this.version.vectors.append(id, bytes);
+    return this.keep(id);
+  }
+
+  /** Remembers the payload's vector, and that its input has one. */
+  private keep(vectorId: number): number {
+    this.vectorIds[this.payload] = vectorId;
+    const hash = this.batch.payloadHash(this.payload);
+    if (hash !== undefined) this.version.inputs.put(hash, vectorId);
+    return vectorId;
+  }
+
+  private pooledId(): number | undefined {
+    const hash = this.batch.payloadHash(this.payload);
+    const id = hash && this.version.inputs.vectorId(hash);
+    return id !== undefined && this.version.vectors.has(id) ? id : undefined;
+  }
+
+  private pooledBytes(): Uint8Array {
+    const id = this.vectorIds[this.payload] ?? this.pooledId();
+    assert(id !== undefined, 'a payload without bytes stands in the pool of inputs');
+    const bytes = new Uint8Array(this.batch.vectorBytes);
+    this.version.vectors.copyInto(id, bytes, 0);
+    return bytes;
+  }
+}

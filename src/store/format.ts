@@ -1,0 +1,50 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { TidemarkError } from '../ground/errors.ts';
+
+/** The version of the layout on disk; raised when older software could no longer read it. */
+export const FORMAT_VERSION = 1;
+
+const FILE = 'tidemark.json';
+
+/**
+ * Makes sure that `directory` is ours: a new or empty one is marked, one of this format is let
+ * pass. Throws STORE_FORMAT, with what to do, for anything else.
+ */
+export function claimDirectory(directory: string): void {
+  mkdirSync(directory, { recursive: true });
+  const path = join(directory, FILE);
+  if (!existsSync(path)) {
+    const others = readdirSync(directory).filter((name) => name !== 'lost+found');
+    if (others.length > 0) {
+      throw new TidemarkError(
+        'STORE_FORMAT',
+        `${directory} is not empty and not a Tidemark data directory (it has no ${FILE}); ` +
+          'name an empty or a new one',
+      );
+    }
+    writeFileSync(path, `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`, { flush: true });
+    return;
+  }
+  const found = readFormat(path);
+  if (found !== FORMAT_VERSION) {
+    throw new TidemarkError(
+      'STORE_FORMAT',
+      `${directory} has format version ${found}, this Tidemark reads ${FORMAT_VERSION}; ` +
+        (typeof found === 'number' && found > FORMAT_VERSION
+          ? 'it was written by a newer Tidemark: use that one or a later one'
+          : 'open it with the Tidemark that wrote it, or restore a backup made with this one'),
+    );
+  }
+}
+
+function readFormat(path: string): number | string {
+  const text = readFileSync(path, 'utf8');
+  try {
+    const { format_version } = JSON.parse(text) as { format_version?: unknown };
+    return typeof format_version === 'number' ? format_version : 'unknown';
+  } catch {
+    return 'unreadable';
+  }
+}

@@ -1,0 +1,203 @@
+import { assert } from '../ground/assert.ts';
+import { Chunk, ChunkDraft, type Revision } from './chunk.ts';
+import type { Environment, Table } from './environment.ts';
+import { OLDEST, type SealedKey, timelineKeys, type TimelineKey } from './keys.ts';
+import type { OrderKey } from './order.ts';
+
+/**
+ * A head of 40 revisions and a short id fit inline in a page of LMDB (2,034 bytes with the key), so
+ * that the newest revisions of an entity are one read. When it runs over, the older half moves on.
+ */
+export const HEAD_MAX = 40;
+const HEAD_KEPT = 20;
+/** A sealed chunk is at most three pages: far questions skip many revisions, late ones rewrite few. */
+export const SEALED_MAX = 240;
+
+/** Where a revision belongs: a chunk, loaded, and a position in it. */
+export interface Place {
+  id: string;
+  /** The chunk's key. */
+  key: TimelineKey;
+  at: number;
+  /** Whether the head says that older revisions stand in sealed chunks. */
+  hasSealed: boolean;
+  /** The chunk's revisions; none for an entity that has no revision yet. */
+  draft: ChunkDraft;
+}
+
+/**
+ * The timelines of one model version. An entity's newest revisions are its head chunk; older ones
+ * stand in sealed chunks. A sealed chunk's key is the order below which it does not reach, so the
+ * chunk that holds, or would hold, a moment is one step back from that moment's key.
+ */
+export class Timelines {
+  private table: Table<TimelineKey>;
+  private found = new Chunk();
+  private merged = new ChunkDraft(SEALED_MAX);
+  private place: Place = {
+    id: '',
+    key: '',
+    at: 0,
+    hasSealed: false,
+    draft: new ChunkDraft(SEALED_MAX + 1),
+  };
+
+  constructor(environment: Environment) {
+    this.table = environment.table<TimelineKey>('timeline', timelineKeys);
+  }
+
+  /** Points `chunk` at the entity's head; false when the entity has no revision. */
+  head(id: string, chunk: Chunk): boolean {
+    const bytes = this.table.getBinaryFast(id);
+    if (bytes === undefined) return false;
+    chunk.point(bytes, this.table.lastSize);
+    return true;
+  }
+
+  /**
+   * Points `chunk` at the sealed chunk with the greatest lower bound at or before `key` and returns
+   * that bound, or undefined when there is none. `exclusive`: strictly before.
+   */
+  sealed(key: SealedKey, chunk: Chunk, exclusive = false): SealedKey | undefined {
+    const range = this.table.getRange({
+      start: key,
+      end: { id: key.id, ...OLDEST },
+      inclusiveEnd: true,
+      exclusiveStart: exclusive,
+      reverse: true,
+      limit: 1,
+    });
+    for (const entry of range) {
+      // A range's value has its own memory, which need not start on a multiple of eight.
+      const bytes = new Uint8Array(entry.value);
+      chunk.point(bytes, bytes.byteLength);
+      return entry.key as SealedKey;
+    }
+    return undefined;
+  }
+
+  /**
+   * Within a commit: finds where a revision of this order belongs, and loads the chunk that is
+   * there. The place is valid until the next call.
+   */
+  locate(id: string, order: OrderKey): Place {
+    const { place, found } = this;
+    const { draft } = place;
+    place.id = id;
+    place.key = id;
+    place.hasSealed = false;
+    draft.clear();
+    if (this.head(id, found)) {
+      place.at = found.insertionPoint(order);
+      place.hasSealed = found.hasSealed;
+      if (place.at === 0 && found.hasSealed) {
+        const bound = this.sealed({ id, ...order }, found);
+        assert(bound !== undefined, 'a head that says so has sealed chunks below it');
+        place.key = bound;
+        place.at = found.insertionPoint(order);
+      }
+      draft.append(found);
+    } else {
+      place.at = 0;
+    }
+    return place;
+  }
+
+  /**
+   * Shows `matches` the vector ids of the revisions before the place that have exactly this event
+   * time, newest first, until it says true. Says whether it did.
+   */
+  someAtEvent(place: Place, event: number, matches: (vectorId: number) => boolean): boolean {
+    const { draft } = place;
+    for (let at = place.at - 1; at >= 0; at--) {
+      if (draft.event(at) !== event) return false;
+      if (matches(draft.vectorId(at))) return true;
+    }
+    // Revisions of one moment may go on in the chunk below.
+    let bound: TimelineKey | undefined = place.key;
+    const below = this.found;
+    while (bound !== undefined) {
+      if (typeof bound === 'string' && !place.hasSealed) return false;
+      bound =
+        typeof bound === 'string'
+          ? this.sealed({ id: place.id, ...draft.order(0) }, below, true)
+          : this.sealed(bound, below, true);
+      if (bound === undefined) return false;
+      for (let at = below.count - 1; at >= 0; at--) {
+        if (below.event(at) !== event) return false;
+        if (matches(below.vectorId(at))) return true;
+      }
+    }
+    return false;
+  }
+
+  /** Adds the revision at its place. True when it is now the newest of its entity. */
+  insert(place: Place, row: Revision): boolean {
+    const { draft, at, key } = place;
+    const isNewest = typeof key === 'string' && at === draft.count;
+    draft.insert(at, row);
+    if (typeof key !== 'string') this.putSealed(key, draft);
+    else if (draft.count > HEAD_MAX) this.seal(place);
+    else this.put(key, draft, 0, draft.count, place.hasSealed);
+    return isNewest;
+  }
+
+  /** Moves the older half of a head into the newest sealed chunk, or a new one. */
+  private seal({ id, draft, hasSealed }: Place): void {
+    const moved = draft.count - HEAD_KEPT;
+    this.put(id, draft, moved, draft.count, true);
+    if (!hasSealed) {
+      this.put({ id, ...OLDEST }, draft, 0, moved, false);
+      return;
+    }
+    const bound = this.sealed({ id, ...draft.order(moved - 1) }, this.found);
+    assert(bound !== undefined, 'a head that says so has sealed chunks below it');
+    if (this.found.count + moved <= SEALED_MAX) {
+      this.merged.clear();
+      this.merged.append(this.found);
+      this.merged.appendFrom(draft, moved);
+      this.put(bound, this.merged, 0, this.merged.count, false);
+    } else {
+      this.put({ id, ...draft.order(0) }, draft, 0, moved, false);
+    }
+  }
+
+  /** A sealed chunk that a late revision came into, in two when it is too long now. */
+  private putSealed(bound: SealedKey, draft: ChunkDraft): void {
+    const { count } = draft;
+    if (count <= SEALED_MAX) {
+      this.put(bound, draft, 0, count, false);
+      return;
+    }
+    const middle = count >>> 1;
+    this.put(bound, draft, 0, middle, false);
+    this.put({ id: bound.id, ...draft.order(middle) }, draft, middle, count, false);
+  }
+
+  private put(
+    key: TimelineKey,
+    draft: ChunkDraft,
+    from: number,
+    to: number,
+    hasSealed: boolean,
+  ): void {
+    void this.table.put(key, draft.encode(from, to, hasSealed));
+  }
+
+  /** Every chunk in key order, each with its own memory: for verification and for scans. */
+  *chunks(): Iterable<{ key: TimelineKey; chunk: Chunk }> {
+    const page = 256;
+    let start: TimelineKey | undefined;
+    for (;;) {
+      const entries = Array.from(
+        this.table.getRange({ start, exclusiveStart: start !== undefined, limit: page }),
+        ({ key, value }) => ({ key, bytes: new Uint8Array(value) }),
+      );
+      for (const { key, bytes } of entries) {
+        yield { key, chunk: new Chunk().point(bytes, bytes.byteLength) };
+      }
+      if (entries.length < page) return;
+      start = entries.at(-1)!.key;
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import { crc32 } from 'node:zlib';
+
+import { TidemarkError } from '../ground/errors.ts';
+import type { Environment, Table } from './environment.ts';
+import { numberKeys } from './keys.ts';
+
+const CHECKSUM_BYTES = 4;
+
+/**
+ * The vector pool of one model version: vectors by id, append-only. Ids are whole numbers from 0,
+ * never renumbered and never used again.
+ *
+ * value: the vector, little-endian in the version's dtype │ u32 CRC-32 of it
+ */
+export class VectorPool {
+  readonly vectorBytes: number;
+  private table: Table<number>;
+  private scratch: Uint8Array;
+  private shared: Uint8Array | undefined;
+  private vector: Uint8Array = new Uint8Array(0);
+  private checksum: DataView = new DataView(new ArrayBuffer(0));
+  private checked = new Bits();
+
+  constructor(environment: Environment, vectorBytes: number) {
+    this.table = environment.table('vector', numberKeys);
+    this.vectorBytes = vectorBytes;
+    this.scratch = new Uint8Array(vectorBytes + CHECKSUM_BYTES);
+  }
+
+  /** Within a commit. `id` is greater than every one before it. */
+  append(id: number, vector: Uint8Array): void {
+    this.scratch.set(vector);
+    const view = new DataView(this.scratch.buffer);
+    view.setUint32(this.vectorBytes, crc32(vector), true);
+    void this.table.put(id, this.scratch, { append: true });
+  }
+
+  has(id: number): boolean {
+    return this.table.getBinaryFast(id) !== undefined;
+  }
+
+  /**
+   * Copies the vector's bytes into `out` at `at`. The checksum is verified the first time that this
+   * process reads the vector. Throws STORE_CORRUPT when it is not there or not what was written.
+   */
+  copyInto(id: number, out: Uint8Array, at: number): void {
+    out.set(this.read(id), at);
+  }
+
+  /** True when the stored vector has exactly these bytes. */
+  equals(id: number, bytes: Uint8Array): boolean {
+    return Buffer.compare(this.read(id), bytes) === 0;
+  }
+
+  /** Reads and verifies the vector, whether or not it was verified before. */
+  verify(id: number): void {
+    this.checked.clear(id);
+    this.read(id);
+  }
+
+  /** The vector, valid until the next read. */
+  private read(id: number): Uint8Array {
+    const bytes = this.table.getBinaryFast(id);
+    if (bytes === undefined || this.table.lastSize !== this.scratch.byteLength) {
+      throw corrupt(id, bytes === undefined ? 'is missing' : `has ${this.table.lastSize} bytes`);
+    }
+    if (bytes !== this.shared) {
+      this.shared = bytes;
+      this.vector = new Uint8Array(bytes.buffer, bytes.byteOffset, this.vectorBytes);
+      this.checksum = new DataView(
+        bytes.buffer,
+        bytes.byteOffset + this.vectorBytes,
+        CHECKSUM_BYTES,
+      );
+    }
+    if (!this.checked.has(id)) {
+      if (crc32(this.vector) !== this.checksum.getUint32(0, true)) {
+        throw corrupt(id, 'does not have the checksum it was written with');
+      }
+      this.checked.add(id);
+    }
+    return this.vector;
+  }
+
+  /** Every vector id in order. */
+  *ids(): Iterable<number> {
+    const page = 4_096;
+    let from = 0;
+    for (;;) {
+      // Short ranges, so that none stays open while the caller does other things.
+      const keys = Array.from(this.table.getRange({ start: from, limit: page }), ({ key }) => key);
+      yield* keys;
+      if (keys.length < page) return;
+      from = keys.at(-1)! + 1;
+    }
+  }
+}
+
+/** A set of whole numbers from 0, one bit each; numbers beyond what memory should hold are not kept. */
+class Bits {
+  private words = new Uint32Array(1_024);
+
+  has(at: number): boolean {
+    return ((this.words[Math.floor(at / 32)] ?? 0) & (1 << (at % 32))) !== 0;
+  }
+
+  add(at: number): void {
+    const word = Math.floor(at / 32);
+    if (word >= this.words.length) {
+      if (word >= BITS_WORDS_MAX) return;
+      const grown = new Uint32Array(
+        Math.min(BITS_WORDS_MAX, Math.max(word + 1, this.words.length * 2)),
+      );
+      grown.set(this.words);
+      this.words = grown;
+    }
+    this.words[word]! |= 1 << (at % 32);
+  }
+
+  clear(at: number): void {
+    const word = Math.floor(at / 32);
+    if (word < this.words.length) this.words[word]! &= ~(1 << (at % 32));
+  }
+}
+
+// 64 MiB of bits: half a thousand million vectors. Beyond, each read verifies again.
+const BITS_WORDS_MAX = 2 ** 24;
+
+function corrupt(id: number, what: string): TidemarkError {
+  return new TidemarkError('STORE_CORRUPT', `vector ${id} ${what}; run \`tidemark verify\``);
+}

@@ -1,0 +1,178 @@
+import { TidemarkError } from '../ground/errors.ts';
+import type { CommitRequest, CommitResult } from './batch.ts';
+import type { Catalogue } from './catalogue.ts';
+import { Commit } from './commit.ts';
+import type { VersionStore } from './version-store.ts';
+
+/** Seqs are reserved in blocks, durably and before use, so that none is ever given twice. */
+const SEQ_BLOCK = 2 ** 20;
+/** Requests that wait together are committed together, up to this many rows. */
+const GROUP_ROWS_MAX = 10_000;
+/** Commits on their way to the disk at once; more would only wait there. */
+const UNFLUSHED_MAX = 4;
+
+interface Waiting {
+  version: VersionStore;
+  request: CommitRequest;
+  resolve: (result: CommitResult) => void;
+  reject: (error: unknown) => void;
+}
+
+/**
+ * The one writer of a store. Requests are committed in the order of their arrival, those of one
+ * version that wait together in one transaction; each is answered when it is durable.
+ *
+ * The watermark is the greatest seq at and below which everything is durable. It is what reads are
+ * bounded by and what is handed out as a snapshot (A9).
+ */
+export class Writer {
+  private catalogue: Catalogue;
+  private clock: () => number;
+  private queue: Waiting[] = [];
+  private running: Promise<void> | undefined;
+  private publishing: Promise<void> = Promise.resolve();
+  private unflushed = 0;
+  private nextSeq: number;
+  private reserved: number;
+  private lastCreated: number;
+  private durable: number;
+  private broken: unknown;
+
+  /** `versions`: those that exist, to go on from. `clock`: now, µs. */
+  constructor(catalogue: Catalogue, versions: readonly VersionStore[], clock: () => number) {
+    this.catalogue = catalogue;
+    this.clock = clock;
+    this.reserved = catalogue.seqReserved();
+    this.nextSeq = this.reserved + 1;
+    // Whatever an earlier process gave a seq to is durable by now, or will never be.
+    this.durable = this.reserved;
+    const times = versions.map((version) => version.counters().lastCreated);
+    this.lastCreated = Math.max(-Infinity, ...times);
+  }
+
+  /** The watermark: everything at and below this seq is durable. */
+  get snapshot(): number {
+    return this.durable;
+  }
+
+  /** Rows that wait for their commit. */
+  get waitingRows(): number {
+    return this.queue.reduce((sum, { request }) => sum + request.rows.rows, 0);
+  }
+
+  /**
+   * Commits the request; resolves when it is durable and visible to reads at the snapshot it gives.
+   * Rejects with STORE_UNAVAILABLE when the disk refuses: then nothing of it was stored.
+   */
+  async commit(version: VersionStore, request: CommitRequest): Promise<CommitResult> {
+    if (this.broken !== undefined) throw unavailable(this.broken);
+    const result = new Promise<CommitResult>((resolve, reject) => {
+      this.queue.push({ version, request, resolve, reject });
+    });
+    this.running ??= this.run();
+    return result;
+  }
+
+  /** Resolves when all that was asked so far has been answered. */
+  async drain(): Promise<void> {
+    while (this.running !== undefined) await this.running;
+    await this.publishing;
+  }
+
+  private async run(): Promise<void> {
+    // Let the requests of this turn of the event loop gather first.
+    await Promise.resolve();
+    while (this.queue.length > 0) {
+      const group = this.takeGroup();
+      try {
+        await this.commitGroup(group);
+      } catch (error) {
+        // One request must not take down those that happened to wait beside it.
+        if (group.length === 1) group[0]!.reject(unavailable(error));
+        else for (const one of group) await this.commitGroup([one]).catch(failed(one));
+      }
+      if (this.unflushed >= UNFLUSHED_MAX) await this.publishing;
+    }
+    this.running = undefined;
+  }
+
+  /** The waiting requests of one version, from the front. */
+  private takeGroup(): Waiting[] {
+    const { version } = this.queue[0]!;
+    let rows = 0;
+    let taken = 0;
+    for (const waiting of this.queue) {
+      rows += waiting.request.rows.rows;
+      if (waiting.version !== version || (taken > 0 && rows > GROUP_ROWS_MAX)) break;
+      taken++;
+    }
+    return this.queue.splice(0, taken);
+  }
+
+  private async commitGroup(group: readonly Waiting[]): Promise<void> {
+    const { version } = group[0]!;
+    const rows = group.reduce((sum, { request }) => sum + request.rows.rows, 0);
+    if (this.nextSeq + rows > this.reserved) {
+      const upTo = this.nextSeq + rows + SEQ_BLOCK;
+      await this.catalogue.reserveSeqs(upTo);
+      this.reserved = upTo;
+    }
+    let seq = this.nextSeq;
+    // A seq that was tried is not tried again, whatever becomes of the transaction.
+    this.nextSeq += rows;
+    const created = (this.lastCreated = Math.max(this.lastCreated, this.clock()));
+    const results = await version.environment.commit(() => {
+      const counters = version.counters();
+      const applied = group.map(({ request }) => {
+        const commit = new Commit(version, counters, request);
+        const done = commit.apply(seq, created);
+        seq += request.rows.rows;
+        return { outcomes: commit.outcomes, fenced: !done };
+      });
+      version.putCounters(counters);
+      return applied;
+    });
+    this.publish(group, results, seq - 1, version.environment.flushed());
+  }
+
+  /** Answers the group when it is durable, after all those before it. */
+  private publish(
+    group: readonly Waiting[],
+    results: readonly Omit<CommitResult, 'snapshot'>[],
+    upTo: number,
+    flushed: Promise<void>,
+  ): void {
+    this.unflushed++;
+    const before = this.publishing;
+    const settle = async (): Promise<void> => {
+      try {
+        await before;
+        await flushed;
+        group[0]!.version.environment.refresh();
+        this.durable = Math.max(this.durable, upTo);
+        group.forEach(({ resolve }, at) => resolve({ ...results[at]!, snapshot: this.durable }));
+      } catch (error) {
+        // What is on the disk is unknown now: no further write may build on it.
+        this.broken = error;
+        for (const { reject } of group) reject(unavailable(error));
+      } finally {
+        this.unflushed--;
+      }
+    };
+    this.publishing = settle();
+  }
+}
+
+function failed(waiting: Waiting): (error: unknown) => void {
+  return (error) => waiting.reject(unavailable(error));
+}
+
+function unavailable(cause: unknown): TidemarkError {
+  if (cause instanceof TidemarkError) return cause;
+  const why = cause instanceof Error ? cause.message : String(cause);
+  return new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `the write was not stored: ${why}; look at the disk and try again`,
+    { cause },
+  );
+}

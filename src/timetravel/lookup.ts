@@ -1,0 +1,88 @@
+import { assert } from '../ground/assert.ts';
+import { isEntityId } from '../store/entity-id.ts';
+import type { Timelines } from '../store/timelines.ts';
+import type { VectorPool } from '../store/vectors.ts';
+import { type Bounds, boundsOf, type Question } from './question.ts';
+import { Resolution, Resolver } from './resolve.ts';
+import * as code from './status.ts';
+
+/** What a question is asked of: one model version. */
+export interface Askable {
+  readonly timelines: Timelines;
+  readonly vectors: VectorPool;
+}
+
+const resolvers = new WeakMap<Timelines, Resolver>();
+
+function resolverOf(timelines: Timelines): Resolver {
+  let resolver = resolvers.get(timelines);
+  if (resolver === undefined) resolvers.set(timelines, (resolver = new Resolver(timelines)));
+  return resolver;
+}
+
+/**
+ * Answers one question for many entities of one model version: one row an id, in their order.
+ * An id that no entity can have is INVALID with its reason; the others are answered.
+ * Synchronous, so that all rows see one state.
+ */
+export function resolveMany(
+  version: Askable,
+  ids: readonly string[],
+  question: Question,
+): Resolution {
+  const resolver = resolverOf(version.timelines);
+  const bounds = boundsOf(question);
+  const out = new Resolution(ids.length);
+  for (let row = 0; row < ids.length; row++) answer(resolver, ids[row]!, bounds, out, row);
+  return out;
+}
+
+/**
+ * The same, each row at its own moment (µs): the rows of a spine. A NaN moment is INVALID.
+ */
+export function resolveSpine(
+  version: Askable,
+  ids: readonly string[],
+  moments: Float64Array,
+  question: Question,
+): Resolution {
+  assert(ids.length === moments.length, 'a spine has as many ids as moments');
+  const resolver = resolverOf(version.timelines);
+  const out = new Resolution(ids.length);
+  for (let row = 0; row < ids.length; row++) {
+    const moment = moments[row]!;
+    if (Number.isNaN(moment)) out.miss(row, code.INVALID, code.BAD_TIMESTAMP);
+    else answer(resolver, ids[row]!, boundsOf(question, moment), out, row);
+  }
+  return out;
+}
+
+function answer(
+  resolver: Resolver,
+  id: string,
+  bounds: Bounds,
+  out: Resolution,
+  row: number,
+): void {
+  if (isEntityId(id)) resolver.resolve(id, bounds, out, row);
+  else out.miss(row, code.INVALID, code.BAD_ENTITY_ID);
+}
+
+/**
+ * Copies the vectors of the rows that are present into `out`, row after row, each of
+ * `vectors.vectorBytes` bytes; the bytes of the other rows are left as they are.
+ */
+export function gather(
+  vectors: VectorPool,
+  { statuses, vectorIds }: Resolution,
+  out: Uint8Array,
+  from = 0,
+): void {
+  const { vectorBytes } = vectors;
+  assert(out.byteLength >= from + statuses.length * vectorBytes, 'a gather has room for every row');
+  for (let row = 0; row < statuses.length; row++) {
+    if (statuses[row] === code.PRESENT) {
+      vectors.copyInto(vectorIds[row]!, out, from + row * vectorBytes);
+    }
+  }
+}

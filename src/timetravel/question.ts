@@ -1,0 +1,45 @@
+import { MICROS_MAX } from '../ground/time.ts';
+
+/** Which knowledge a question admits (A5). */
+export const KNOWLEDGE = ['event', 'input', 'served'] as const;
+export type Knowledge = (typeof KNOWLEDGE)[number];
+
+/** Whether a revision at exactly `as_of` counts (A1). */
+export const BOUNDARIES = ['inclusive', 'exclusive'] as const;
+export type Boundary = (typeof BOUNDARIES)[number];
+
+/** A question about time, resolved: nothing in it is left to a default. Times in µs. */
+export interface Question {
+  /** Undefined: the latest, the same question with no upper bound (A3). */
+  asOf: number | undefined;
+  boundary: Boundary;
+  knowledge: Knowledge;
+  /** Bounds the known time of every candidate, inclusive. */
+  knownAt: number | undefined;
+  /** The state that is asked: no revision above it counts (A9). */
+  snapshot: number;
+}
+
+/**
+ * What a candidate must satisfy: four upper bounds, all inclusive. A revision counts when none of
+ * its numbers is above its bound; that is all that resolving knows about time.
+ */
+export interface Bounds {
+  event: number;
+  known: number;
+  created: number;
+  seq: number;
+}
+
+/** The bounds of a question asked of the moment `asOf`; pure. */
+export function boundsOf(question: Question, asOf = question.asOf): Bounds {
+  const { boundary, knowledge, knownAt, snapshot } = question;
+  const moment = asOf ?? MICROS_MAX;
+  return {
+    // Times are whole: before t is at or before t − 1. The boundary touches no other bound (A1).
+    event: asOf !== undefined && boundary === 'exclusive' ? moment - 1 : moment,
+    known: Math.min(knownAt ?? MICROS_MAX, knowledge === 'input' ? moment : MICROS_MAX),
+    created: knowledge === 'served' ? moment : MICROS_MAX,
+    seq: snapshot,
+  };
+}

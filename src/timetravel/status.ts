@@ -1,0 +1,27 @@
+/** What became of one row of a question. Feast's words; the number is the wire's code. */
+export const STATUSES = ['PRESENT', 'NOT_FOUND', 'OUTSIDE_MAX_AGE', 'INVALID'] as const;
+export type Status = (typeof STATUSES)[number];
+
+/** Why a row has no vector. */
+export const REASONS = [
+  null,
+  /** The newest candidate is a delete (A7). */
+  'DELETED',
+  /** There is a candidate in time, but the question's knowledge does not reach it (A5). */
+  'NOT_YET_KNOWN',
+  /** The id is none that an entity can have. */
+  'BAD_ENTITY_ID',
+  /** The row's time is none that Tidemark can hold. */
+  'BAD_TIMESTAMP',
+] as const;
+export type Reason = (typeof REASONS)[number];
+
+export const PRESENT = 0;
+export const NOT_FOUND = 1;
+export const INVALID = 3;
+
+export const NO_REASON = 0;
+export const DELETED = 1;
+export const NOT_YET_KNOWN = 2;
+export const BAD_ENTITY_ID = 3;
+export const BAD_TIMESTAMP = 4;
