@@ -24,17 +24,18 @@ export type TimelineKey = string | SealedKey;
 /** The lower bound of the oldest sealed chunk: nothing comes before it. */
 export const OLDEST: OrderKey = { event: -(2 ** 53), known: -(2 ** 53), seq: 0 };
 
-const SHIFT = 2 ** 53;
 const WORD = 2 ** 32;
+/** 2⁵³, in units of the high word. */
+const SHIFT_HIGH = 2 ** 21;
 
 /** The key buffer that lmdb hands to `writeKey`; a Buffer in Node. */
 type KeyBuffer = Buffer;
 
 function writeNumber(value: number, target: Uint8Array, at: number): number {
-  const shifted = value + SHIFT;
-  // One more than 2⁵³ is no longer exact, so the carry is taken from the halves.
-  const high = Math.floor(shifted / WORD);
-  const low = shifted - high * WORD;
+  // Shifted by halves: the sum of 2⁵³ and an odd number is not a number of JavaScript.
+  const quotient = Math.floor(value / WORD);
+  const low = value - quotient * WORD;
+  const high = quotient + SHIFT_HIGH;
   target[at] = high >>> 24;
   target[at + 1] = high >>> 16;
   target[at + 2] = high >>> 8;
@@ -48,7 +49,7 @@ function writeNumber(value: number, target: Uint8Array, at: number): number {
 
 function readNumber(source: Uint8Array, at: number): number {
   const view = new DataView(source.buffer, source.byteOffset, source.byteLength);
-  return view.getUint32(at) * WORD + view.getUint32(at + 4) - SHIFT;
+  return (view.getUint32(at) - SHIFT_HIGH) * WORD + view.getUint32(at + 4);
 }
 
 export const timelineKeys = {
