@@ -2,7 +2,7 @@ import { assert } from '../ground/assert.ts';
 import { isEntityId } from '../store/entity-id.ts';
 import type { Timelines } from '../store/timelines.ts';
 import type { VectorPool } from '../store/vectors.ts';
-import { type Bounds, boundsOf, type Question } from './question.ts';
+import { type Bounds, boundsOf, type Question, setBounds } from './question.ts';
 import { Resolution, Resolver } from './resolve.ts';
 import * as code from './status.ts';
 
@@ -49,10 +49,11 @@ export function resolveSpine(
   assert(ids.length === moments.length, 'a spine has as many ids as moments');
   const resolver = resolverOf(version.timelines);
   const out = new Resolution(ids.length);
+  const bounds = boundsOf(question);
   for (let row = 0; row < ids.length; row++) {
     const moment = moments[row]!;
     if (Number.isNaN(moment)) out.miss(row, code.INVALID, code.BAD_TIMESTAMP);
-    else answer(resolver, ids[row]!, boundsOf(question, moment), out, row);
+    else answer(resolver, ids[row]!, setBounds(bounds, question, moment), out, row);
   }
   return out;
 }

@@ -31,15 +31,19 @@ export interface Bounds {
   seq: number;
 }
 
-/** The bounds of a question asked of the moment `asOf`; pure. */
+/** The bounds of a question asked of the moment `asOf`, µs; pure. */
 export function boundsOf(question: Question, asOf = question.asOf): Bounds {
+  return setBounds({ event: 0, known: 0, created: 0, seq: 0 }, question, asOf);
+}
+
+/** `boundsOf` into an object that is there already: for questions asked row after row. */
+export function setBounds(into: Bounds, question: Question, asOf: number | undefined): Bounds {
   const { boundary, knowledge, knownAt, snapshot } = question;
   const moment = asOf ?? MICROS_MAX;
-  return {
-    // Times are whole: before t is at or before t − 1. The boundary touches no other bound (A1).
-    event: asOf !== undefined && boundary === 'exclusive' ? moment - 1 : moment,
-    known: Math.min(knownAt ?? MICROS_MAX, knowledge === 'input' ? moment : MICROS_MAX),
-    created: knowledge === 'served' ? moment : MICROS_MAX,
-    seq: snapshot,
-  };
+  // Times are whole: before t is at or before t − 1. The boundary touches no other bound (A1).
+  into.event = asOf !== undefined && boundary === 'exclusive' ? moment - 1 : moment;
+  into.known = Math.min(knownAt ?? MICROS_MAX, knowledge === 'input' ? moment : MICROS_MAX);
+  into.created = knowledge === 'served' ? moment : MICROS_MAX;
+  into.seq = snapshot;
+  return into;
 }

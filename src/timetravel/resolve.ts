@@ -63,7 +63,9 @@ export class Resolution {
  */
 export class Resolver {
   private timelines: Timelines;
-  private chunk = new Chunk();
+  private head = new Chunk();
+  /** Sealed chunks come in memory of their own; a head in lmdb's, where its views are kept. */
+  private sealed = new Chunk();
   private unknown = false;
 
   constructor(timelines: Timelines) {
@@ -72,17 +74,19 @@ export class Resolver {
 
   /** Writes the answer for a well-formed `id` into row `row` of `out`. */
   resolve(id: string, bounds: Bounds, out: Resolution, row: number): void {
-    const { timelines, chunk } = this;
+    const { timelines } = this;
     this.unknown = false;
+    let chunk = this.head;
     if (!timelines.head(id, chunk)) {
       out.miss(row, code.NOT_FOUND, code.NO_REASON);
       return;
     }
-    let at = this.winner(bounds);
+    let at = this.winner(chunk, bounds);
     if (at < 0 && chunk.hasSealed) {
-      const bound: SealedKey = { id, event: bounds.event, known: ABOVE_ALL, seq: ABOVE_ALL };
-      let below = timelines.sealed(bound, chunk);
-      while (below !== undefined && (at = this.winner(bounds)) < 0) {
+      chunk = this.sealed;
+      const from: SealedKey = { id, event: bounds.event, known: ABOVE_ALL, seq: ABOVE_ALL };
+      let below = timelines.sealed(from, chunk);
+      while (below !== undefined && (at = this.winner(chunk, bounds)) < 0) {
         below = timelines.sealed(below, chunk, true);
       }
     }
@@ -94,12 +98,11 @@ export class Resolver {
    * Where in the chunk the winner stands, −1 when it has none. Notes on the way whether a revision
    * was in time and in the snapshot, and only not known yet.
    */
-  private winner({ event, known, created, seq }: Bounds): number {
-    const { chunk } = this;
-    let at = chunk.countAtOrBefore(event) - 1;
-    const none = chunk.leastSeq > seq || chunk.leastKnown > known || chunk.leastCreated > created;
-    if (none && (this.unknown || chunk.leastSeq > seq)) return -1;
-    for (; at >= 0; at--) {
+  private winner(chunk: Chunk, { event, known, created, seq }: Bounds): number {
+    if (chunk.leastSeq > seq) return -1;
+    const isUnknown = chunk.leastKnown > known || chunk.leastCreated > created;
+    if (isUnknown && this.unknown) return -1;
+    for (let at = chunk.countAtOrBefore(event) - 1; at >= 0; at--) {
       if (chunk.seq(at) > seq) continue;
       if (chunk.known(at) <= known && chunk.created(at) <= created) return at;
       this.unknown = true;
