@@ -80,8 +80,6 @@ export class Catalogue {
       const view = unpack(value) as FeatureView;
       this.byName.set(view.name, view);
     }
-    for (const { key } of Array.from(this.dropped.getRange({ start: undefined })))
-      this.finishDrop(key);
   }
 
   views(): FeatureView[] {
@@ -140,6 +138,12 @@ export class Catalogue {
     });
     this.byName.delete(name);
     this.finishDrop(name);
+  }
+
+  /** Finishes the drops that a crash left half done. */
+  finishDrops(): void {
+    const names = Array.from(this.dropped.getRange({ start: undefined }), ({ key }) => key);
+    for (const name of names) this.finishDrop(name);
   }
 
   private finishDrop(name: string): void {

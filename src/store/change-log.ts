@@ -59,6 +59,10 @@ export class ChangeLog {
     const range = this.table.getRange({ start: after + 1, end: upTo, inclusiveEnd: true, limit });
     return Array.from(range, ({ key, value }) => decodeChange(key, value));
   }
+
+  count(): number {
+    return (this.table.getStats() as { entryCount: number }).entryCount;
+  }
 }
 
 function decodeChange(seq: number, value: Uint8Array): Change {

@@ -8,6 +8,17 @@ export const FORMAT_VERSION = 1;
 
 const FILE = 'tidemark.json';
 
+/** Throws STORE_FORMAT where there is no data directory of this format; changes nothing. */
+export function checkDirectory(directory: string): void {
+  if (!existsSync(join(directory, FILE))) {
+    throw new TidemarkError(
+      'STORE_FORMAT',
+      `${directory} is not a Tidemark data directory: it has no ${FILE}`,
+    );
+  }
+  claimDirectory(directory);
+}
+
 /**
  * Makes sure that `directory` is ours: a new or empty one is marked, one of this format is let
  * pass. Throws STORE_FORMAT, with what to do, for anything else.

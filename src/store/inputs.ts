@@ -31,4 +31,22 @@ export class Inputs {
     new DataView(this.value.buffer).setFloat64(0, vectorId, true);
     void this.table.put(hash, this.value);
   }
+
+  /** Every input's hash, in order, with the id of its vector. */
+  *entries(): Iterable<{ hash: Uint8Array; vectorId: number }> {
+    const page = 1_024;
+    let start: Uint8Array | undefined;
+    for (;;) {
+      const entries = Array.from(
+        this.table.getRange({ start, exclusiveStart: start !== undefined, limit: page }),
+        ({ key, value }) => ({
+          hash: key,
+          vectorId: new DataView(value.buffer, value.byteOffset, 8).getFloat64(0, true),
+        }),
+      );
+      yield* entries;
+      if (entries.length < page) return;
+      start = entries.at(-1)!.hash;
+    }
+  }
 }

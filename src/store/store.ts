@@ -47,6 +47,7 @@ export function openStore(directory: string, clock: () => Micros): Store {
 
 function open(directory: string, clock: () => Micros, release: () => void): Store {
   const catalogue = new Catalogue(directory);
+  catalogue.finishDrops();
   const stores = new Map<string, VersionStore>();
 
   function openVersion(view: string, { version, dim, dtype }: ModelVersion): void {

@@ -184,18 +184,17 @@ export class Timelines {
     void this.table.put(key, draft.encode(from, to, hasSealed));
   }
 
-  /** Every chunk in key order, each with its own memory: for verification and for scans. */
-  *chunks(): Iterable<{ key: TimelineKey; chunk: Chunk }> {
+  /** Every chunk's key and bytes, in key order and each in its own memory, unchecked. */
+  *entries(): Iterable<{ key: TimelineKey; bytes: Uint8Array }> {
     const page = 256;
     let start: TimelineKey | undefined;
     for (;;) {
+      // Short ranges, so that none stays open while the caller does other things.
       const entries = Array.from(
         this.table.getRange({ start, exclusiveStart: start !== undefined, limit: page }),
         ({ key, value }) => ({ key, bytes: new Uint8Array(value) }),
       );
-      for (const { key, bytes } of entries) {
-        yield { key, chunk: new Chunk().point(bytes, bytes.byteLength) };
-      }
+      yield* entries;
       if (entries.length < page) return;
       start = entries.at(-1)!.key;
     }

@@ -1,0 +1,151 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { parse } from 'yaml';
+import { z } from 'zod';
+
+import { limitsSchema } from './api/limits.ts';
+import { TidemarkError } from './ground/errors.ts';
+import { kafkaConnectionSchema, sourceConfigSchema } from './ingest/source-config.ts';
+
+const CONFIG_FILE = 'tidemark.yaml';
+const ENV_PREFIX = 'TIDEMARK_';
+/** Variables of that prefix that the command line reads, and a server does not. */
+const NOT_SETTINGS = new Set(['TIDEMARK_URL']);
+
+const inferenceSchema = z.strictObject({
+  provider: z.enum(['cpu', 'cuda']).default('cpu').describe('What runs the models.'),
+  threads: z.int().min(1).max(256).default(1).describe('CPU threads of one run of a model.'),
+  text_chars: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(65_536)
+    .describe('Longest model input, in UTF-16 units: models read far less.'),
+});
+
+export const configSchema = z
+  .strictObject({
+    data: z
+      .string()
+      .min(1)
+      .default('data')
+      .describe('The data directory, made where there is none.'),
+    host: z.string().min(1).default('127.0.0.1').describe('The address to listen on.'),
+    port: z.int().min(0).max(65_535).default(8_080).describe('The port; 0 takes a free one.'),
+    models: z.string().min(1).optional().describe('Folder of models; `models` in data if not set.'),
+    log_level: z
+      .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
+      .default('info')
+      .describe('The least level that is logged.'),
+    max_future_skew_seconds: z
+      .number()
+      .min(0)
+      .max(86_400)
+      .default(300)
+      .describe('How far ahead of the clock a record may be (A13): one bad clock pins the latest.'),
+    limits: limitsSchema.default(() => limitsSchema.parse({})),
+    inference: inferenceSchema.default(() => inferenceSchema.parse({})),
+    kafka: kafkaConnectionSchema.optional().describe('Where the sources read.'),
+    sources: z.array(sourceConfigSchema).default([]).describe('Topics that feed model versions.'),
+  })
+  .refine(({ kafka, sources }) => sources.length === 0 || kafka !== undefined, {
+    path: ['kafka'],
+    error: 'expected the brokers that the sources read from',
+  })
+  .refine(({ sources }) => new Set(sources.map(({ name }) => name)).size === sources.length, {
+    path: ['sources'],
+    error: 'expected another name for each source: offsets are kept by it',
+  });
+
+/** The settings of a server, complete. Paths are absolute. */
+export type Config = z.output<typeof configSchema> & { models: string };
+
+type Settings = Record<string, unknown>;
+
+/**
+ * The settings: defaults, then the file, then `TIDEMARK_*` of the environment, then `overrides`
+ * (the command line), the later ones over the earlier. A variable names a nested setting with two
+ * underscores, as TIDEMARK_LIMITS__BODY_BYTES, and its value is read as YAML.
+ * Throws BAD_CONFIG naming the key, the value, and what was expected.
+ */
+export function loadConfig(
+  overrides: Settings,
+  environment: Record<string, string | undefined>,
+  file?: string,
+): Config {
+  const settings = merge(merge(readFile(file), readEnvironment(environment)), overrides);
+  const parsed = configSchema.safeParse(settings, { reportInput: true });
+  if (!parsed.success) {
+    throw badConfig(parsed.error.issues.map((issue) => describe(issue)).join('; '));
+  }
+  const data = resolve(parsed.data.data);
+  return { ...parsed.data, data, models: resolve(parsed.data.models ?? join(data, 'models')) };
+}
+
+/** A file that is named must be there; the one in the working directory need not. */
+function readFile(file: string | undefined): Settings {
+  const path = file ?? CONFIG_FILE;
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    if (file === undefined) return {};
+    throw badConfig(`the file ${path} cannot be read: ${String(error)}`);
+  }
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (error) {
+    throw badConfig(`${path} is not YAML: ${String(error)}`);
+  }
+  if (value === null || value === undefined) return {};
+  if (!isSettings(value)) throw badConfig(`${path}: expected a mapping of keys to values`);
+  return value;
+}
+
+function readEnvironment(environment: Record<string, string | undefined>): Settings {
+  let settings: Settings = {};
+  for (const [name, text] of Object.entries(environment)) {
+    if (!name.startsWith(ENV_PREFIX) || NOT_SETTINGS.has(name) || text === undefined) continue;
+    const path = name.slice(ENV_PREFIX.length).toLowerCase().split('__');
+    let value: unknown;
+    try {
+      value = parse(text);
+    } catch (error) {
+      throw badConfig(`${name}: got ${JSON.stringify(text)}, expected YAML: ${String(error)}`);
+    }
+    settings = merge(
+      settings,
+      path.reduceRight((inner, key) => ({ [key]: inner }), value) as Settings,
+    );
+  }
+  return settings;
+}
+
+function merge(under: Settings, over: Settings): Settings {
+  const merged = { ...under };
+  for (const [key, value] of Object.entries(over)) {
+    if (value === undefined) continue;
+    const below = merged[key];
+    merged[key] = isSettings(below) && isSettings(value) ? merge(below, value) : value;
+  }
+  return merged;
+}
+
+function isSettings(value: unknown): value is Settings {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function describe(issue: z.core.$ZodIssue): string {
+  const key = issue.path.join('.');
+  if (issue.code === 'unrecognized_keys') {
+    const keys = issue.keys.map((name) => (key === '' ? name : `${key}.${name}`));
+    return `${keys.join(', ')}: there is no such setting`;
+  }
+  return `${key}: got ${JSON.stringify(issue.input) ?? 'nothing'}; ${issue.message}`;
+}
+
+function badConfig(message: string): TidemarkError {
+  return new TidemarkError('BAD_CONFIG', `configuration: ${message}`);
+}
