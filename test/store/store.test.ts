@@ -1,0 +1,175 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { expect, onTestFinished, test } from 'vitest';
+
+import { RevisionBatch } from '../../src/store/batch.ts';
+import { openStore } from '../../src/store/store.ts';
+import { batchOf, TestClock, testStore, viewOf } from '../support/store.ts';
+import { tempDirectory } from '../support/temp.ts';
+
+const clock = new TestClock().read;
+const one = (id: string, event: number) => batchOf([{ id, event, vector: [event, 1] }]);
+
+test('a commit is given a snapshot that holds it, and snapshots never go back (A9)', async () => {
+  const directory = tempDirectory();
+  let store = openStore(directory, clock);
+  store.createView(viewOf('job'));
+  const first = await store.commit('job', 'v1', { rows: one('a', 1) });
+  const second = await store.commit('job', 'v1', { rows: one('a', 2) });
+  expect(second.snapshot).toBeGreaterThan(first.snapshot);
+  expect(store.snapshot).toBe(second.snapshot);
+  await store.close();
+  store = openStore(directory, clock);
+  onTestFinished(async () => store.close());
+  expect(store.snapshot).toBeGreaterThanOrEqual(second.snapshot);
+  const third = await store.commit('job', 'v1', { rows: one('a', 3) });
+  const seqs = store
+    .version('job', 'v1')
+    .log.read(0, third.snapshot, 10)
+    .map(({ seq }) => seq);
+  expect(new Set(seqs).size).toBe(3);
+  expect(seqs[2]).toBeGreaterThan(second.snapshot);
+});
+
+test('commits asked at once are all answered, each with its own outcomes', async () => {
+  const store = testStore();
+  store.createView(viewOf('member'));
+  const results = await Promise.all(
+    Array.from({ length: 50 }, async (_, at) =>
+      store.commit(at % 3 === 0 ? 'member' : 'job', 'v1', {
+        rows: batchOf([
+          { id: 'a', event: at, vector: [at, 0] },
+          { id: 'a', event: at, vector: [at, 0] },
+        ]),
+      }),
+    ),
+  );
+  for (const { outcomes } of results) expect(outcomes).toEqual(['latest', 'duplicate']);
+  expect(store.snapshot).toBe(Math.max(...results.map(({ snapshot }) => snapshot)));
+});
+
+test('created times never go backwards, also when the clock does', async () => {
+  const moving = new TestClock(5_000);
+  const store = testStore(viewOf('job'), moving);
+  await store.commit('job', 'v1', { rows: one('a', 1) });
+  moving.now = 1_000;
+  await store.commit('job', 'v1', { rows: one('a', 2) });
+  const created = store
+    .version('job', 'v1')
+    .log.read(0, store.snapshot, 10)
+    .map((change) => change.created);
+  expect(created).toEqual([5_000, 5_000]);
+});
+
+test('an offset commits with its rows and dead letters, once, and a zombie changes nothing (A12)', async () => {
+  const store = testStore();
+  const version = store.version('job', 'v1');
+  const partition = { source: 'jobs', topic: 'changes', partition: 2 };
+  const request = (expected: bigint | undefined, next: bigint) => {
+    const rows = new RevisionBatch(8);
+    rows.nextPayload().set(new Uint8Array(8));
+    rows.addRow('a', Number(next), Number(next), rows.addFilled(), Number(next) - 1);
+    const position = { ...partition, offset: Number(next) - 2 };
+    return {
+      rows,
+      offset: { ...partition, expected, next },
+      deadLetters: [
+        {
+          position,
+          reason: 'BAD_VECTOR',
+          message: 'no',
+          key: null,
+          value: null,
+          headers: {},
+          timestamp: 1,
+        },
+      ],
+    };
+  };
+  expect(await store.commit('job', 'v1', request(undefined, 5n))).toMatchObject({ fenced: false });
+  expect(await store.commit('job', 'v1', request(undefined, 5n))).toMatchObject({
+    fenced: true,
+    outcomes: [],
+  });
+  expect(await store.commit('job', 'v1', request(4n, 9n))).toMatchObject({ fenced: true });
+  expect(version.offsets.next(partition)).toBe(5n);
+  expect(version.offsets.next({ ...partition, partition: 3 })).toBeUndefined();
+  expect(version.counters().revisions).toBe(1);
+  expect(version.deadLetters.list(10)).toMatchObject([
+    { position: { offset: 3 }, reason: 'BAD_VECTOR' },
+  ]);
+  expect(version.log.read(0, store.snapshot, 10)).toMatchObject([
+    { entityId: 'a', position: { ...partition, offset: 4 } },
+  ]);
+});
+
+test('equal inputs share one vector, and each event is a revision all the same (A4)', async () => {
+  const store = testStore();
+  const hash = new Uint8Array(16).fill(7);
+  const fresh = new RevisionBatch(8);
+  fresh.nextPayload().set(new Uint8Array(new Float32Array([1, 2]).buffer));
+  const payload = fresh.addFilled(hash);
+  fresh.addRow('a', 1, 1, payload);
+  fresh.addRow('b', 1, 1, payload);
+  await store.commit('job', 'v1', { rows: fresh });
+  const pooled = new RevisionBatch(8);
+  pooled.addRow('c', 2, 2, pooled.addPooled(hash));
+  pooled.addRow('a', 3, 3, pooled.addPooled(hash));
+  await store.commit('job', 'v1', { rows: pooled });
+  expect(store.version('job', 'v1').counters()).toMatchObject({
+    revisions: 4,
+    entities: 3,
+    nextVectorId: 1,
+  });
+});
+
+test('a view and all that it held are gone when it is dropped, and its name is free', async () => {
+  const store = testStore();
+  await store.commit('job', 'v1', { rows: one('a', 1) });
+  await store.dropView('job');
+  expect(() => store.catalogue.mustGetView('job')).toThrow('there is no feature view');
+  store.createView(viewOf('job', 3));
+  expect(store.version('job', 'v1').counters().revisions).toBe(0);
+});
+
+test('a second writer on the same directory is refused, and a kill -9 of the first lets it in', async () => {
+  const directory = tempDirectory();
+  const script = `
+    import { openStore } from ${JSON.stringify(join(import.meta.dirname, '../../src/store/store.ts'))};
+    openStore(${JSON.stringify(directory)}, () => 0);
+    console.log('open');
+    setInterval(() => {}, 1000);
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  onTestFinished(() => void child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  expect(() => openStore(directory, clock)).toThrow(`pid ${child.pid}`);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const store = openStore(directory, clock);
+  expect(() => openStore(directory, clock)).toThrow('open in another process');
+  await store.close();
+  await openStore(directory, clock).close();
+});
+
+test('a directory of another format version is refused with what to do', async () => {
+  const directory = tempDirectory();
+  await openStore(directory, clock).close();
+  const path = join(directory, 'tidemark.json');
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format_version: 1 });
+  writeFileSync(path, '{"format_version": 2}');
+  expect(() => openStore(directory, clock)).toThrow('written by a newer Tidemark');
+  writeFileSync(path, '{"format_version": 0}');
+  expect(() => openStore(directory, clock)).toThrow('restore a backup');
+});
+
+test('a directory with other things in it is not taken for a data directory', () => {
+  const directory = tempDirectory();
+  mkdirSync(join(directory, 'photos'));
+  expect(() => openStore(directory, clock)).toThrow('not a Tidemark data directory');
+});
