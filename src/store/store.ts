@@ -15,6 +15,8 @@ export interface Store {
   /** Everything at and below this seq is durable: the snapshot that reads are bounded by (A9). */
   readonly snapshot: number;
   readonly waitingRows: number;
+  /** Why nothing can be written any more; undefined while all is well. */
+  readonly failure: string | undefined;
   clock(): Micros;
   /** The store of a model version of the catalogue. */
   version(view: string, version: string): VersionStore;
@@ -81,6 +83,9 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     },
     get waitingRows() {
       return writer.waitingRows;
+    },
+    get failure() {
+      return writer.failure;
     },
     async commit(viewName, versionName, request) {
       return writer.commit(mustGet(viewName, versionName), request);

@@ -55,6 +55,11 @@ export class Writer {
     return this.durable;
   }
 
+  /** Why nothing can be written any more: a flush failed, and what the disk holds is unknown. */
+  get failure(): string | undefined {
+    return this.broken === undefined ? undefined : unavailable(this.broken).message;
+  }
+
   /** Rows that wait for their commit. */
   get waitingRows(): number {
     return this.queue.reduce((sum, { request }) => sum + request.rows.rows, 0);

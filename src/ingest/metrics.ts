@@ -1,0 +1,111 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+import type { KafkaSource } from './kafka/source.ts';
+import type { Pipeline } from './pipeline.ts';
+
+const STATES = ['starting', 'running', 'degraded', 'halted', 'stopped'] as const;
+
+/** Adds what the sources and the pipeline count; read when the metrics are asked for. */
+export function addIngestMetrics(
+  registry: Registry,
+  sources: readonly KafkaSource[],
+  pipeline: Pipeline,
+): void {
+  const eachSource = (set: (name: string, source: KafkaSource) => void) => {
+    for (const source of sources) set(source.status().name, source);
+  };
+  counter(
+    registry,
+    'tidemark_ingest_inputs_total',
+    'Model inputs, by what became of them.',
+    'result',
+    (put) => {
+      for (const [result, count] of Object.entries(pipeline.counts)) put({ result }, count);
+    },
+  );
+  counter(
+    registry,
+    'tidemark_ingest_events_total',
+    'Records read from Kafka, by what became of them.',
+    'result',
+    (put) => {
+      eachSource((source, { counters }) => {
+        for (const [result, count] of Object.entries(counters.events))
+          put({ source, result }, count);
+      });
+    },
+  );
+  counter(
+    registry,
+    'tidemark_ingest_incidents_total',
+    'What went wrong with sources and was dealt with.',
+    'kind',
+    (put) => {
+      eachSource((source, { counters }) => {
+        put({ source, kind: 'fenced' }, counters.fenced);
+        put({ source, kind: 'retry' }, counters.retries);
+        put({ source, kind: 'crash' }, counters.crashes);
+        put({ source, kind: 'offset_reset' }, counters.offsetResets);
+        put({ source, kind: 'record_lost' }, counters.recordsLost);
+      });
+    },
+  );
+  const states = new Gauge({
+    name: 'tidemark_ingest_source_state',
+    help: '1 for the state that a source is in, 0 for the others.',
+    labelNames: ['source', 'state'],
+    registers: [],
+    collect() {
+      eachSource((source, each) => {
+        const { state: current } = each.status();
+        for (const state of STATES) this.set({ source, state }, state === current ? 1 : 0);
+      });
+    },
+  });
+  registry.registerMetric(states);
+  for (const [name, help, key] of [
+    ['tidemark_ingest_lag_records', 'Records to read up to the high watermark.', 'lag'],
+    [
+      'tidemark_ingest_lag_seconds',
+      'Age of the last committed record while there is a lag.',
+      'lag_seconds',
+    ],
+  ] as const) {
+    const lag = new Gauge({
+      name,
+      help,
+      labelNames: ['source', 'topic', 'partition'],
+      registers: [],
+      collect() {
+        this.reset();
+        eachSource((source, each) => {
+          for (const { topic, partition, ...status } of each.status().partitions) {
+            this.set({ source, topic, partition: String(partition) }, status[key]);
+          }
+        });
+      },
+    });
+    registry.registerMetric(lag);
+  }
+}
+
+/** A counter over numbers that are kept elsewhere. */
+function counter(
+  registry: Registry,
+  name: string,
+  help: string,
+  label: string,
+  read: (put: (labels: Record<string, string>, count: number) => void) => void,
+): void {
+  const metric = new Counter({
+    name,
+    help,
+    labelNames: ['source', label],
+    registers: [],
+    collect() {
+      this.reset();
+      read((labels, count) => this.inc(labels, count));
+    },
+  });
+  registry.registerMetric(metric);
+}

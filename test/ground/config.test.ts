@@ -1,0 +1,70 @@
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { expect, test } from 'vitest';
+
+import { loadConfig } from '../../src/config.ts';
+import { tempDirectory } from '../support/temp.ts';
+
+function file(text: string): string {
+  const path = join(tempDirectory(), 'tidemark.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+test('without any setting the defaults serve on loopback from ./data', () => {
+  expect(loadConfig({}, {})).toMatchObject({
+    data: resolve('data'),
+    models: resolve('data/models'),
+    host: '127.0.0.1',
+    port: 8_080,
+    sources: [],
+    max_future_skew_seconds: 300,
+    inference: { provider: 'cpu' },
+  });
+});
+
+test('the command line goes over the environment, and that over the file', () => {
+  const path = file(
+    'port: 1\nhost: 0.0.0.0\nlog_level: warn\nlimits: {lookups: 3, lookup_ids: 4}\n',
+  );
+  const environment = {
+    TIDEMARK_PORT: '2',
+    TIDEMARK_LOG_LEVEL: 'error',
+    TIDEMARK_LIMITS__LOOKUPS: '5',
+    TIDEMARK_URL: 'for the command line',
+  };
+  expect(loadConfig({ port: 9, data: undefined }, environment, path)).toMatchObject({
+    port: 9,
+    host: '0.0.0.0',
+    log_level: 'error',
+    limits: { lookups: 5, lookup_ids: 4 },
+  });
+});
+
+test.each([
+  ['port: eighty', 'port: got "eighty"'],
+  ['prot: 80', 'prot: there is no such setting'],
+  ['limits: {body_bites: 1}', 'limits.body_bites: there is no such setting'],
+  ['max_future_skew_seconds: -1', 'max_future_skew_seconds: got -1'],
+  ['[1, 2]', 'expected a mapping'],
+  ['a: [', 'is not YAML'],
+  [
+    'sources: [{name: jobs, format: raw, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
+    'expected the brokers',
+  ],
+  ['sources: [{name: jobs, format: row}]', 'expected a source with the format'],
+])('the setting %s is refused with its key, its value and what was expected', (text, message) => {
+  expect(() => loadConfig({}, {}, file(text))).toThrow(message);
+});
+
+test('a file that is named must be there', () => {
+  expect(() => loadConfig({}, {}, '/nowhere/tidemark.yaml')).toThrow('cannot be read');
+});
+
+test('two sources of one name are refused: offsets are kept by it (A12)', () => {
+  const source =
+    'format: raw, topics: [t], feature_view: job, version: v1, known_timestamp: record';
+  const text = `kafka: {brokers: ["127.0.0.1:9092"]}\nsources: [{name: a, ${source}}, {name: a, ${source}}]`;
+  expect(() => loadConfig({}, {}, file(text))).toThrow('another name for each source');
+});

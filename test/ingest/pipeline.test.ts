@@ -1,0 +1,144 @@
+import { expect, test } from 'vitest';
+
+import { TidemarkError } from '../../src/ground/errors.ts';
+import { micros } from '../../src/ground/time.ts';
+import type { Embedder } from '../../src/ingest/inference/embedder.ts';
+import { Pipeline, type TextInput } from '../../src/ingest/pipeline.ts';
+import { RevisionBatch } from '../../src/store/batch.ts';
+import type { ModelVersion } from '../../src/store/catalogue.ts';
+import type { Store } from '../../src/store/store.ts';
+import { testStore } from '../support/store.ts';
+
+/** Says what it was asked; a text's vector is its length and its first letter. */
+class FakeEmbedder implements Embedder {
+  fingerprint = 'model-1';
+  dim = 2;
+  asked: string[] = [];
+  async embed(texts: readonly string[]): Promise<Float32Array> {
+    this.asked.push(...texts);
+    return Float32Array.from(texts.flatMap((text) => [text.length, text.charCodeAt(0)]));
+  }
+  async close(): Promise<void> {}
+}
+
+const PROMPT = { template: '{{title}} in {{place}}', fields: ['title', 'place'] };
+
+async function setUp(prompt?: typeof PROMPT): Promise<{
+  store: Store;
+  embedder: FakeEmbedder;
+  pipeline: Pipeline;
+  version: ModelVersion;
+}> {
+  const store = testStore();
+  const embedder = new FakeEmbedder();
+  const pipeline = new Pipeline({
+    embedder: async () => embedder,
+    inputs: (view, name) => store.version(view, name).inputs,
+    textCharsMax: 100,
+  });
+  const { binding, dim } = await pipeline.bind('fake', prompt);
+  const version: ModelVersion = {
+    version: 'v1',
+    dim,
+    dtype: 'float32',
+    created_timestamp: micros(0),
+    model: binding,
+  };
+  return { store, embedder, pipeline, version };
+}
+
+async function add(
+  { store, pipeline, version }: Awaited<ReturnType<typeof setUp>>,
+  inputs: TextInput[],
+  event = 1,
+): Promise<(number | string)[]> {
+  const batch = new RevisionBatch(8);
+  const added = await pipeline.addTexts('job', version, batch, inputs);
+  added.forEach((payload, at) => {
+    if (typeof payload === 'number') batch.addRow(`job-${at}`, event, event, payload);
+  });
+  await store.commit('job', 'v1', { rows: batch });
+  return added.map((each) => (each instanceof TidemarkError ? each.code : each));
+}
+
+test('equal inputs of one batch are embedded once, and once they are stored never again', async () => {
+  const all = await setUp();
+  const inputs = [{ text: 'nurse' }, { text: ' nurse\r\n' }, { text: 'cook' }];
+  expect(await add(all, inputs)).toEqual([0, 0, 1]);
+  expect(await add(all, [{ text: 'cook' }, { text: 'baker' }], 2)).toEqual([0, 1]);
+  expect(all.embedder.asked).toEqual(['nurse', 'cook', 'baker']);
+  expect(all.pipeline.counts).toEqual({ embedded: 3, pooled: 1, repeated: 1, rejected: 0 });
+  expect(all.store.version('job', 'v1').counters()).toMatchObject({
+    revisions: 5,
+    nextVectorId: 3,
+  });
+});
+
+test('fields become a text by the prompt, and other fields change nothing', async () => {
+  const all = await setUp(PROMPT);
+  await add(all, [
+    { fields: { title: 'Nurse', place: ['Bern', 'Biel'], active: true } },
+    { fields: { title: 'Nurse', place: ['Bern', 'Biel'], active: false } },
+  ]);
+  expect(all.embedder.asked).toEqual(['Nurse in Bern, Biel']);
+});
+
+test('an input that cannot be embedded is rejected alone, with its reason', async () => {
+  const all = await setUp(PROMPT);
+  const results = await add(all, [
+    { fields: { title: { nested: true } } },
+    { fields: { other: 1 } },
+    { text: ' ' },
+    { text: 'x'.repeat(101) },
+    { text: 'fine' },
+  ]);
+  expect(results).toEqual(['BAD_INPUT', 'BAD_INPUT', 'BAD_INPUT', 'BAD_INPUT', 0]);
+  expect(all.pipeline.counts.rejected).toBe(4);
+});
+
+test('a version without a prompt takes texts and no fields', async () => {
+  const all = await setUp();
+  expect(await add(all, [{ fields: { title: 'Nurse' } }])).toEqual(['BAD_INPUT']);
+});
+
+test('a model that is not the one that made the vectors is refused (A14)', async () => {
+  const all = await setUp(PROMPT);
+  all.embedder.fingerprint = 'model-2';
+  await expect(add(all, [{ text: 'nurse' }])).rejects.toThrow(
+    'is not the one that made the vectors',
+  );
+});
+
+test('another prompt is another fingerprint', async () => {
+  const { pipeline } = await setUp();
+  const bindings = await Promise.all([
+    pipeline.bind('fake'),
+    pipeline.bind('fake', PROMPT),
+    pipeline.bind('fake', { ...PROMPT, template: '{{title}} at {{place}}' }),
+  ]);
+  expect(new Set(bindings.map(({ binding }) => binding.fingerprint)).size).toBe(3);
+});
+
+test('a view without a model takes no texts', async () => {
+  const all = await setUp();
+  delete all.version.model;
+  await expect(add(all, [{ text: 'nurse' }])).rejects.toThrow('without a model');
+});
+
+const record = (offset: number) => ({ entityId: `job-${offset}`, event: 1, known: 1, offset });
+
+test('records of a source keep their order and their offsets, deletes among them (A12)', async () => {
+  const { pipeline, version } = await setUp(PROMPT);
+  const { rows, rejected } = await pipeline.preparer(
+    'job',
+    version,
+  )([
+    { ...record(4), kind: 'text', fields: { title: 'Nurse' } },
+    { ...record(5), kind: 'delete' },
+    { ...record(6), kind: 'text', fields: {} },
+    { ...record(7), kind: 'text', fields: { title: 'Nurse' } },
+  ]);
+  expect(rows.offsets).toEqual([4, 5, 7]);
+  expect(rows.payloads).toEqual([0, -1, 0]);
+  expect(rejected).toMatchObject([{ index: 2, code: 'BAD_INPUT' }]);
+});
