@@ -15,6 +15,12 @@ import { rejection } from './source-record.ts';
 /** Raised when `normaliseText` changes what it makes of a text: the vectors are others then. */
 const NORMALISATION = 1;
 
+/**
+ * Vectors of the newest inputs are kept for others that meet an equal input before the first one is
+ * committed: from the pool of inputs on, the store remembers.
+ */
+const RECENT_MAX = 8_192;
+
 /** What a model is to read: a whole text, or fields that the version's prompt makes one of. */
 export type TextInput = { text: string } | { fields: Record<string, unknown> };
 
@@ -24,7 +30,7 @@ export interface PipelineCounts {
   embedded: number;
   /** Inputs that an equal one was embedded before. */
   pooled: number;
-  /** Inputs that stood more than once in one batch. */
+  /** Inputs that stood more than once in one batch, or were being embedded for another one. */
   repeated: number;
   /** Inputs that cannot be embedded. */
   rejected: number;
@@ -48,6 +54,8 @@ export class Pipeline {
   readonly counts: PipelineCounts = { embedded: 0, pooled: 0, repeated: 0, rejected: 0 };
   private settings: PipelineSettings;
   private prompts = new Map<string, Prompt>();
+  /** By fingerprint and hash, the oldest first. */
+  private recent = new Map<string, Promise<Float32Array>>();
 
   constructor(settings: PipelineSettings) {
     this.settings = settings;
@@ -82,34 +90,72 @@ export class Pipeline {
     batch: RevisionBatch,
     inputs: readonly TextInput[],
   ): Promise<(number | TidemarkError)[]> {
-    const { embedder, prompt } = await this.modelOf(view, version);
+    const { embedder, prompt, fingerprint } = await this.modelOf(view, version);
     const pool = this.settings.inputs(view, version.version);
     const payloads = new Map<string, number>();
-    const missing: { text: string; hash: Buffer; key: string }[] = [];
+    const waiting: { hash: Buffer; key: string; vector: Promise<Float32Array> }[] = [];
+    const fresh: { text: string; key: string; settle: PromiseWithResolvers<Float32Array> }[] = [];
     const keys = inputs.map((input): string | TidemarkError => {
       const text = this.textOf(input, prompt);
       if (text instanceof TidemarkError) return text;
       const inputHash = hashInput(text);
-      const key = inputHash.toString('latin1');
+      const key = `${fingerprint}${inputHash.toString('latin1')}`;
       if (payloads.has(key)) {
         this.counts.repeated++;
-      } else if (pool.vectorId(inputHash) !== undefined) {
+        return key;
+      }
+      payloads.set(key, DELETED);
+      if (pool.vectorId(inputHash) !== undefined) {
         this.counts.pooled++;
         payloads.set(key, batch.addPooled(inputHash));
-      } else {
-        payloads.set(key, DELETED);
-        missing.push({ text, hash: inputHash, key });
+        return key;
       }
+      let vector = this.recent.get(key);
+      if (vector === undefined) {
+        const settle = Promise.withResolvers<Float32Array>();
+        fresh.push({ text, key, settle });
+        vector = settle.promise;
+        this.remember(key, vector);
+      } else {
+        this.counts.repeated++;
+      }
+      waiting.push({ hash: inputHash, key, vector });
       return key;
     });
-    const vectors = await embedder.embed(missing.map(({ text }) => text));
-    missing.forEach(({ hash: inputHash, key }, at) => {
-      const row = vectors.subarray(at * version.dim, (at + 1) * version.dim);
-      writeNumbers(row, version.dim, version.dtype, batch.nextPayload());
+    void this.embed(embedder, fresh);
+    const vectors = await Promise.all(waiting.map(async ({ vector }) => vector));
+    waiting.forEach(({ hash: inputHash, key }, at) => {
+      writeNumbers(vectors[at]!, version.dim, version.dtype, batch.nextPayload());
       payloads.set(key, batch.addFilled(inputHash));
     });
-    this.counts.embedded += missing.length;
     return keys.map((key) => (key instanceof TidemarkError ? key : payloads.get(key)!));
+  }
+
+  /** Embeds the texts together; who waits for one of them hears how it went. */
+  private async embed(
+    embedder: Embedder,
+    fresh: readonly { text: string; key: string; settle: PromiseWithResolvers<Float32Array> }[],
+  ): Promise<void> {
+    if (fresh.length === 0) return;
+    try {
+      const matrix = await embedder.embed(fresh.map(({ text }) => text));
+      this.counts.embedded += fresh.length;
+      fresh.forEach(({ settle }, at) => {
+        settle.resolve(matrix.subarray(at * embedder.dim, (at + 1) * embedder.dim));
+      });
+    } catch (error) {
+      for (const { key, settle } of fresh) {
+        this.recent.delete(key);
+        settle.reject(error);
+      }
+    }
+  }
+
+  private remember(key: string, vector: Promise<Float32Array>): void {
+    // Who waits for it hears of a failure; that it is kept here is nobody's failure.
+    vector.catch(() => {});
+    this.recent.set(key, vector);
+    if (this.recent.size > RECENT_MAX) this.recent.delete(this.recent.keys().next().value!);
   }
 
   /** Prepares the records of a source of texts for commits to one model version. */
@@ -151,7 +197,7 @@ export class Pipeline {
   private async modelOf(
     view: string,
     { version, model }: ModelVersion,
-  ): Promise<{ embedder: Embedder; prompt: Prompt | undefined }> {
+  ): Promise<{ embedder: Embedder; prompt: Prompt | undefined; fingerprint: string }> {
     const name = `${view}@${version}`;
     if (model === undefined) {
       throw new TidemarkError('NO_MODEL', `the model version ${name} was made without a model`);
@@ -169,7 +215,7 @@ export class Pipeline {
           'put that one back, or add a new model version',
       );
     }
-    return { embedder, prompt };
+    return { embedder, prompt, fingerprint: model.fingerprint };
   }
 }
 

@@ -14,7 +14,9 @@ class FakeEmbedder implements Embedder {
   fingerprint = 'model-1';
   dim = 2;
   asked: string[] = [];
+  failure: TidemarkError | undefined;
   async embed(texts: readonly string[]): Promise<Float32Array> {
+    if (this.failure) throw this.failure;
     this.asked.push(...texts);
     return Float32Array.from(texts.flatMap((text) => [text.length, text.charCodeAt(0)]));
   }
@@ -72,6 +74,28 @@ test('equal inputs of one batch are embedded once, and once they are stored neve
     revisions: 5,
     nextVectorId: 3,
   });
+});
+
+test('an input that is being embedded for one batch is not embedded for another', async () => {
+  const all = await setUp();
+  await Promise.all([
+    add(all, [{ text: 'nurse' }, { text: 'cook' }]),
+    add(all, [{ text: 'cook' }, { text: 'baker' }], 2),
+  ]);
+  expect(all.embedder.asked.toSorted()).toEqual(['baker', 'cook', 'nurse']);
+  expect(all.store.version('job', 'v1').counters().nextVectorId).toBe(3);
+});
+
+test('a failure to embed reaches everyone who waits, and the next try is a new one', async () => {
+  const all = await setUp();
+  all.embedder.failure = new TidemarkError('OVERLOADED', 'busy');
+  const tries = await Promise.allSettled([
+    add(all, [{ text: 'cook' }]),
+    add(all, [{ text: 'cook' }]),
+  ]);
+  expect(tries.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  all.embedder.failure = undefined;
+  expect(await add(all, [{ text: 'cook' }])).toEqual([0]);
 });
 
 test('fields become a text by the prompt, and other fields change nothing', async () => {
