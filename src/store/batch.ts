@@ -113,7 +113,7 @@ export interface DeadLetter {
  * The next offset to read of a partition. The commit applies only where the stored one still is
  * `expected` (undefined: none was stored yet), so that a zombie or a replay changes nothing (A12).
  */
-export interface OffsetAdvance extends PartitionKey {
+interface OffsetAdvance extends PartitionKey {
   expected: bigint | undefined;
   next: bigint;
 }

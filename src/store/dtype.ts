@@ -6,7 +6,7 @@ export type Dtype = (typeof DTYPES)[number];
 
 export const DIM_MAX = 8_192;
 
-export function dtypeBytes(dtype: Dtype): number {
+function dtypeBytes(dtype: Dtype): number {
   return dtype === 'float32' ? 4 : 2;
 }
 

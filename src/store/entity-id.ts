@@ -1,6 +1,6 @@
 import { TidemarkError } from '../ground/errors.ts';
 
-export const ENTITY_ID_BYTES_MAX = 1_024;
+const ENTITY_ID_BYTES_MAX = 1_024;
 
 // UTF-8 needs at most three bytes for one UTF-16 unit, so shorter ids need no counting.
 const SURELY_SHORT = Math.floor(ENTITY_ID_BYTES_MAX / 3);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { TidemarkError } from '../ground/errors.ts';
 
 /** The version of the layout on disk; raised when older software could no longer read it. */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 const FILE = 'tidemark.json';
 

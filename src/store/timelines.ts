@@ -11,7 +11,7 @@ import type { OrderKey } from './order.ts';
 export const HEAD_MAX = 40;
 const HEAD_KEPT = 20;
 /** A sealed chunk is at most three pages: far questions skip many revisions, late ones rewrite few. */
-export const SEALED_MAX = 240;
+const SEALED_MAX = 240;
 
 /** Where a revision belongs: a chunk, loaded, and a position in it. */
 export interface Place {

@@ -11,7 +11,7 @@ import { compareOrder, type OrderKey } from './order.ts';
 import { VersionStore } from './version-store.ts';
 
 /** Something in the files that is not as it was written, or does not fit the rest. */
-export interface Problem {
+interface Problem {
   /** View and version, and what in it. */
   where: string;
   what: string;

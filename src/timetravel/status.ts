@@ -1,6 +1,5 @@
 /** What became of one row of a question. Feast's words; the number is the wire's code. */
 export const STATUSES = ['PRESENT', 'NOT_FOUND', 'OUTSIDE_MAX_AGE', 'INVALID'] as const;
-export type Status = (typeof STATUSES)[number];
 
 /** Why a row has no vector. */
 export const REASONS = [
@@ -14,7 +13,6 @@ export const REASONS = [
   /** The row's time is none that Tidemark can hold. */
   'BAD_TIMESTAMP',
 ] as const;
-export type Reason = (typeof REASONS)[number];
 
 export const PRESENT = 0;
 export const NOT_FOUND = 1;
