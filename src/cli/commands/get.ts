@@ -1,0 +1,109 @@
+import { Command, Option } from 'commander';
+
+import type { LookupAnswer } from '../../api/schemas/lookup.ts';
+import { BOUNDARIES, type Boundary, KNOWLEDGE, type Knowledge } from '../../timetravel/question.ts';
+import {
+  answered,
+  type Cli,
+  clientOf,
+  countOption,
+  timeOption,
+  wantsJson,
+  withJson,
+  withUrl,
+} from '../cli.ts';
+import type { Cell, Output } from '../output.ts';
+
+interface GetOptions {
+  asOf?: string;
+  boundary?: Boundary;
+  knowledge?: Knowledge;
+  knownAt?: string;
+  version?: string;
+  atSnapshot?: number;
+}
+
+type LookupResult = LookupAnswer['results'][number];
+
+/** `tidemark get`: the vectors of entities, latest or as of a moment. */
+export function getCommand(cli: Cli): Command {
+  const command = new Command('get')
+    .description('Show the vectors of entities: the latest, or those in force at a moment.')
+    .argument('<view>', 'the feature view')
+    .argument('<ids...>', 'ids of entities')
+    .option('--as-of <time>', 'the moment that is asked, RFC 3339; default: the latest', timeOption)
+    .addOption(
+      new Option('--boundary <how>', 'whether a revision at exactly --as-of counts').choices(
+        BOUNDARIES,
+      ),
+    )
+    .addOption(
+      new Option('--knowledge <which>', 'what counts besides the event time').choices(KNOWLEDGE),
+    )
+    .option('--known-at <time>', 'only what was known by then', timeOption)
+    .option('--version <version>', "the model version; default: the view's current one")
+    .option('--at-snapshot <seq>', 'the state of the store at a snapshot', countOption(0));
+  return withJson(withUrl(command)).action(
+    async (view: string, ids: string[], options: GetOptions, self: Command) => {
+      const answer = await clientOf(cli, self).lookup({
+        lookups: [
+          {
+            feature_view: view,
+            entity_ids: ids,
+            ...(options.version !== undefined && { version: options.version }),
+          },
+        ],
+        ...(options.asOf !== undefined && { as_of: options.asOf }),
+        ...(options.boundary !== undefined && { boundary: options.boundary }),
+        ...(options.knowledge !== undefined && { knowledge: options.knowledge }),
+        ...(options.knownAt !== undefined && { known_at: options.knownAt }),
+        ...(options.atSnapshot !== undefined && { at_snapshot: options.atSnapshot }),
+      });
+      const result = answer.results[0]!;
+      if (wantsJson(self)) cli.output.printJson(documentOf(answer, result, ids));
+      else printTable(cli.output, answer, result, ids);
+      cli.exitCode = answered(result.statuses.every((status) => status === 'PRESENT'));
+    },
+  );
+}
+
+/** Row by row, as scripts like it; the wire has columns. */
+function documentOf({ snapshot, question }: LookupAnswer, result: LookupResult, ids: string[]) {
+  const { feature_view, version, dim, dtype } = result;
+  const entities = ids.map((entity_id, row) => ({
+    entity_id,
+    status: result.statuses[row],
+    reason: result.reasons[row],
+    event_timestamp: result.event_timestamps[row],
+    vector: result.vectors[row],
+  }));
+  return { feature_view, version, dim, dtype, snapshot, question, entities };
+}
+
+function printTable(
+  output: Output,
+  { snapshot }: LookupAnswer,
+  result: LookupResult,
+  ids: string[],
+): void {
+  const { feature_view, version, dim, dtype } = result;
+  output.print(`${feature_view}@${version}, ${dim} × ${dtype}, snapshot ${snapshot}`);
+  output.print();
+  const rows = ids.map((id, row): Cell[] => [
+    id,
+    result.reasons[row] ?? result.statuses[row]!,
+    result.event_timestamps[row] ?? '',
+    headOf(result.vectors[row] ?? null),
+  ]);
+  output.printTable(['ENTITY', 'STATUS', 'EVENT TIME', 'VECTOR'], rows);
+}
+
+const NUMBERS_SHOWN = 4;
+
+function headOf(vector: number[] | null): string {
+  if (vector === null) return '';
+  const shown = vector
+    .slice(0, NUMBERS_SHOWN)
+    .map((number) => String(Number(number.toPrecision(4))));
+  return vector.length > NUMBERS_SHOWN ? `${shown.join(' ')} …` : shown.join(' ');
+}

@@ -1,0 +1,48 @@
+import { Command } from 'commander';
+
+import { type Cli, type ConfigOptions, loadSettings, withConfig } from '../cli.ts';
+import { EXIT } from '../exit.ts';
+
+interface ServeOptions extends ConfigOptions {
+  host?: string;
+  port?: string;
+}
+
+/** `tidemark serve`: the server, until it is told to stop. */
+export function serveCommand(cli: Cli): Command {
+  const command = new Command('serve')
+    .description('Run the server until SIGTERM or SIGINT; a second signal ends it at once.')
+    .option('--host <address>', 'the address to listen on')
+    .option('--port <number>', 'the port; 0 takes a free one');
+  return withConfig(command).action(async ({ host, port, ...options }: ServeOptions) => {
+    // Before the start: a signal that comes during it is not lost.
+    const signal = firstSignal();
+    const config = await loadSettings(cli, options, { host, port: port && numberOrText(port) });
+    const { startTidemark } = await import('../../main.ts');
+    const server = await startTidemark(config);
+    cli.output.say(`Tidemark serves ${config.data} at ${server.url}`);
+    await signal;
+    await server.stop();
+    cli.exitCode = EXIT.fine;
+  });
+}
+
+/** What is no number stays as it is, so that the configuration can say what it got. */
+function numberOrText(text: string): number | string {
+  return /^\d+$/.test(text) ? Number(text) : text;
+}
+
+const SIGNAL_NUMBERS = { SIGINT: 2, SIGTERM: 15 } as const;
+
+/** Resolves at the first signal; the next one ends the process on the spot. */
+async function firstSignal(): Promise<void> {
+  const first = Promise.withResolvers<void>();
+  let count = 0;
+  for (const [signal, number] of Object.entries(SIGNAL_NUMBERS)) {
+    process.on(signal, () => {
+      if (++count > 1) process.exit(128 + number);
+      first.resolve();
+    });
+  }
+  return first.promise;
+}

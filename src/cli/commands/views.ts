@@ -1,0 +1,57 @@
+import { Command } from 'commander';
+
+import type { FeatureViewAnswer } from '../../api/schemas/views.ts';
+import { type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
+import type { Cell } from '../output.ts';
+
+/** `tidemark views`: what feature views there are, with their model versions. */
+export function viewsCommand(cli: Cli): Command {
+  const command = new Command('views').description(
+    'List the feature views and their model versions.',
+  );
+  return withJson(withUrl(command)).action(async (_options, self: Command) => {
+    const views = await clientOf(cli, self).views();
+    if (wantsJson(self)) {
+      cli.output.printJson({ feature_views: views });
+    } else if (views.length === 0) {
+      cli.output.print('There are no feature views yet; PUT /v1/feature-views/{view} makes one.');
+    } else {
+      cli.output.printTable(HEADS, views.flatMap(rowsOf));
+    }
+  });
+}
+
+const HEADS = [
+  'VIEW',
+  'ENTITY',
+  'JOIN KEY',
+  'VERSION',
+  'DIM',
+  'DTYPE',
+  'MODEL',
+  'ENTITIES',
+  'REVISIONS',
+  'VECTORS',
+];
+
+/** One for each model version; a star marks the one that answers where none is named. */
+function rowsOf({
+  feature_view,
+  entity,
+  join_key,
+  aliases,
+  versions,
+}: FeatureViewAnswer): Cell[][] {
+  return Object.entries(versions).map(([name, version]) => [
+    feature_view,
+    entity,
+    join_key,
+    name === aliases.current ? `${name} *` : name,
+    version.dim,
+    version.dtype,
+    version.model?.name ?? '',
+    version.entities,
+    version.revisions,
+    version.vectors,
+  ]);
+}

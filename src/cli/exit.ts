@@ -1,0 +1,46 @@
+import { TidemarkError } from '../ground/errors.ts';
+import { ServerRefused, ServerUnreachable, UsageError } from './failure.ts';
+
+/** What a command's end means to a script. Stable, and written in `--help`. */
+export const EXIT = {
+  fine: 0,
+  /** The command worked and its answer is no: not found, rejected, damaged. */
+  negative: 1,
+  usage: 2,
+  server: 3,
+  /** Tidemark is wrong. */
+  defect: 70,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+export const EXIT_HELP = `
+Exit codes:
+  0   fine
+  1   the answer is no: not found, records rejected, damage found, no such model
+  2   wrong usage or configuration; a data directory that is locked or not Tidemark's
+  3   the server cannot be reached, refused the request, or failed
+  70  a defect of Tidemark's: please report it`;
+
+/** How a command that failed ends, and what to tell the user. */
+export function explainFailure(error: unknown): { code: ExitCode; message: string } {
+  if (error instanceof UsageError) return { code: EXIT.usage, message: error.message };
+  if (error instanceof ServerUnreachable) return { code: EXIT.server, message: error.message };
+  if (error instanceof ServerRefused) {
+    const isMissing = error.code === 'VIEW_NOT_FOUND' || error.code === 'VERSION_NOT_FOUND';
+    return { code: isMissing ? EXIT.negative : EXIT.server, message: error.message };
+  }
+  if (error instanceof TidemarkError) {
+    const isNo = error.code === 'MODEL_INVALID' || error.code === 'STORE_CORRUPT';
+    return {
+      code: isNo ? EXIT.negative : EXIT.usage,
+      message: `${error.code}: ${error.message}`,
+    };
+  }
+  // A file that is not there, a folder that may not be written: the system's words say it well.
+  if (error instanceof Error && 'syscall' in error) {
+    return { code: EXIT.usage, message: error.message };
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: EXIT.defect, message };
+}
