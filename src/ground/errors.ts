@@ -44,6 +44,8 @@ export type ErrorCode =
   | 'NOT_ACCEPTABLE'
   /** There is no such route. */
   | 'NOT_FOUND'
+  /** The route does not have this method: the message names those it has. */
+  | 'METHOD_NOT_ALLOWED'
   /** The server is stopping: ask another. */
   | 'SHUTTING_DOWN'
   /** Another process writes to this data directory: stop it, or use another directory. */

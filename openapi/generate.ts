@@ -1,0 +1,37 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { Registry } from 'prom-client';
+
+import { limitsSchema } from '../src/api/limits.ts';
+import { buildServer } from '../src/api/server.ts';
+import { systemClock } from '../src/ground/time.ts';
+import { openStore } from '../src/store/store.ts';
+
+async function unused(): Promise<never> {
+  throw new Error('documenting serves no request');
+}
+
+/** Writes what the server says of itself to openapi.json, beside this file. */
+const directory = mkdtempSync(join(tmpdir(), 'tidemark-openapi-'));
+const store = openStore(directory, systemClock);
+try {
+  const server = await buildServer({
+    store,
+    limits: limitsSchema.parse({}),
+    bindModel: unused,
+    addTexts: unused,
+    readiness: () => ({ ready: true, checks: {} }),
+    maxFutureSkew: 0,
+    logger: false,
+    registry: new Registry(),
+  });
+  const file = join(import.meta.dirname, 'openapi.json');
+  writeFileSync(file, `${JSON.stringify(server.swagger(), null, 2)}\n`);
+  await server.close();
+  console.log(`wrote ${file}`);
+} finally {
+  await store.close();
+  rmSync(directory, { recursive: true, force: true });
+}

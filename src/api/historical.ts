@@ -1,0 +1,180 @@
+import { Readable } from 'node:stream';
+
+import { TidemarkError } from '../ground/errors.ts';
+import type { Store } from '../store/store.ts';
+import { joinNdjson, type JoinPlan, type JoinRef } from '../timetravel/join.ts';
+import { knownError } from './failures.ts';
+import type { Limits } from './limits.ts';
+import { NDJSON_TYPE, requireBody, streamNdjson } from './media.ts';
+import { type Problem, problemOf } from './problem.ts';
+import { resolveQuestion } from './question.ts';
+import type { ApiServer, Context } from './route.ts';
+import { problems } from './schemas/common.ts';
+import {
+  historicalQuery,
+  type HistoricalQuery,
+  joinedLines,
+  spineBody,
+} from './schemas/historical.ts';
+
+const DESCRIPTION =
+  'Joins a spine to the vectors in force at each of its rows’ moments, without leakage: exactly one line a row, in spine order, misses as nulls with a status (A11). ' +
+  'Both bodies are streamed, whatever their length. All rows are answered at one snapshot.';
+
+export async function historicalRoutes(server: ApiServer, context: Context): Promise<void> {
+  server.removeAllContentTypeParsers();
+  streamNdjson(server);
+  server.post(
+    '/v1/get-historical-features',
+    {
+      config: { produces: [NDJSON_TYPE] },
+      preValidation: requireBody,
+      schema: {
+        tags: ['training'],
+        summary: 'Join a spine to vectors as of its moments',
+        description: DESCRIPTION,
+        querystring: historicalQuery,
+        body: { content: { [NDJSON_TYPE]: { schema: spineBody } } },
+        response: {
+          200: {
+            description: 'The spine with its vectors, then the summary.',
+            content: { [NDJSON_TYPE]: { schema: joinedLines } },
+          },
+          ...problems(
+            'BAD_REQUEST',
+            'BAD_TIMESTAMP',
+            'NAME_COLLISION',
+            'VIEW_NOT_FOUND',
+            'VERSION_NOT_FOUND',
+            'SNAPSHOT_UNAVAILABLE',
+            'LIMIT_EXCEEDED',
+            'UNSUPPORTED_MEDIA_TYPE',
+            'STORE_CORRUPT',
+          ),
+        },
+      },
+    },
+    async (request, reply) => {
+      const plan = planJoin(context, request.query);
+      const lines = joinNdjson(readBody(request.body as Readable), plan);
+      // Whatever is wrong before the first line is out is still a plain problem.
+      const first = await lines.next();
+      const rest = tellFailure(first, lines, (error) =>
+        problemOf(knownError(error, request, context.limits), request.id),
+      );
+      // One chunk at a time: what has been yielded is on its way before the next is made.
+      return reply.type(NDJSON_TYPE).send(Readable.from(rest, { highWaterMark: 1 }));
+    },
+  );
+}
+
+/**
+ * The body's bytes. One that is not read to its end stays open, for the answer that says why, and
+ * what still comes of it is thrown away, or its connection would stand still for ever.
+ */
+async function* readBody(body: Readable): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
+  } finally {
+    body.resume();
+  }
+}
+
+/**
+ * The lines, and when they break off a last one that says why. Then it throws, which cuts the
+ * connection: a broken answer must not look like a whole one.
+ */
+async function* tellFailure(
+  first: IteratorResult<Buffer, unknown>,
+  lines: AsyncGenerator<Buffer>,
+  describe: (error: unknown) => Problem,
+): AsyncGenerator<Buffer> {
+  try {
+    if (!first.done) yield first.value;
+    yield* lines;
+  } catch (error) {
+    yield Buffer.from(`${JSON.stringify({ __error: describe(error) })}\n`);
+    throw error;
+  }
+}
+
+/** Throws BAD_REQUEST, NAME_COLLISION, LIMIT_EXCEEDED, and what a question can. */
+function planJoin({ store, limits }: Context, query: HistoricalQuery): JoinPlan {
+  const { feature_views, id_columns, timestamp_column, known_timestamps, created_timestamps } =
+    query;
+  const question = resolveQuestion(query, store);
+  return {
+    store,
+    refs: parseRefs(feature_views, parseIdColumns(id_columns), store, limits),
+    question,
+    timeColumn: timestamp_column,
+    columns: { known: known_timestamps ?? false, created: created_timestamps ?? false },
+    lineBytesMax: limits.spine_line_bytes,
+    strict: query.strict ?? false,
+  };
+}
+
+const REFERENCE = /^(?:(?<name>[A-Za-z0-9][\w@.-]*)=)?(?<view>[^@=]+)(?:@(?<version>[^@=]+))?$/;
+
+function parseRefs(
+  text: string,
+  idColumns: Map<string, string>,
+  store: Store,
+  limits: Limits,
+): JoinRef[] {
+  const parts = text.split(',');
+  if (parts.length > limits.spine_refs) {
+    throw new TidemarkError(
+      'LIMIT_EXCEEDED',
+      `got ${parts.length} feature views, the limit spine_refs is ${limits.spine_refs}`,
+    );
+  }
+  const names = new Set<string>();
+  const refs = parts.map((part): JoinRef => {
+    const groups = REFERENCE.exec(part.trim())?.groups;
+    if (groups === undefined) {
+      throw new TidemarkError(
+        'BAD_REQUEST',
+        `got the feature view ${JSON.stringify(part)}, expected view, view@version or name=view@version`,
+      );
+    }
+    const view = store.catalogue.mustGetView(groups.view!);
+    const version = store.catalogue.mustGetVersion(view, groups.version);
+    const name = groups.name ?? part.trim();
+    if (names.has(name)) {
+      throw new TidemarkError(
+        'NAME_COLLISION',
+        `two feature views would both be called ${name}; rename one, as in other=${part.trim()}`,
+      );
+    }
+    names.add(name);
+    const idColumn = idColumns.get(name) ?? view.join_key;
+    idColumns.delete(name);
+    return { name, view, version, idColumn };
+  });
+  const [unknown] = idColumns.keys();
+  if (unknown !== undefined) {
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `id_columns maps ${unknown}, which feature_views does not have: ${[...names].join(', ')}`,
+    );
+  }
+  return refs;
+}
+
+function parseIdColumns(text: string | undefined): Map<string, string> {
+  const pairs = (text ?? '').split(',').filter((pair) => pair.trim() !== '');
+  return new Map(
+    pairs.map((pair): [string, string] => {
+      const at = pair.indexOf(':');
+      const [name, column] = [pair.slice(0, at).trim(), pair.slice(at + 1).trim()];
+      if (at < 0 || name === '' || column === '') {
+        throw new TidemarkError(
+          'BAD_REQUEST',
+          `got the id column ${JSON.stringify(pair)}, expected reference:column`,
+        );
+      }
+      return [name, column];
+    }),
+  );
+}

@@ -1,0 +1,81 @@
+import { z } from 'zod';
+
+const MIB = 2 ** 20;
+
+/**
+ * What a stranger may send, and may ask of one answer. Each is far above any legitimate use and far
+ * below what would take the process down; over it, the answer names the limit and its value.
+ */
+export const limitsSchema = z.strictObject({
+  body_bytes: z
+    .int()
+    .min(1_024)
+    .default(64 * MIB)
+    .describe('Bytes of a body that is read whole: it stands in memory twice while it is parsed.'),
+  push_records: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('Records of one push: they become one transaction, and others wait meanwhile.'),
+  lookups: z
+    .int()
+    .min(1)
+    .default(32)
+    .describe('Lookups of one request: each is a matrix of the answer.'),
+  lookup_ids: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('Entity ids over all lookups of a request: they are answered without a pause.'),
+  answer_bytes: z
+    .int()
+    .min(MIB)
+    .default(256 * MIB)
+    .describe('Bytes of the vectors of one answer: they are gathered into one buffer.'),
+  answer_json_numbers: z
+    .int()
+    .min(1)
+    .default(8_000_000)
+    .describe(
+      'Numbers of the vectors of one JSON answer, about 20 bytes each; the binary answers have no such limit.',
+    ),
+  text_bytes: z
+    .int()
+    .min(1)
+    .default(65_536)
+    .describe('UTF-8 bytes of one text, or of the JSON of one record’s fields: models read less.'),
+  timeline_page: z
+    .int()
+    .min(1)
+    .default(1_000)
+    .describe('Revisions of one page of a timeline: the rest is one more request away.'),
+  timeline_vectors_page: z
+    .int()
+    .min(1)
+    .default(100)
+    .describe('Revisions of one page of a timeline that shows its vectors.'),
+  spine_line_bytes: z
+    .int()
+    .min(1_024)
+    .default(MIB)
+    .describe('Bytes of one line of a spine: a streamed spine is held a chunk of lines at a time.'),
+  spine_refs: z
+    .int()
+    .min(1)
+    .default(16)
+    .describe('Feature views of one training join: each adds a vector to every row.'),
+  request_seconds: z
+    .int()
+    .min(1)
+    .default(3_600)
+    .describe('Seconds in which a request must have arrived whole; spines are long.'),
+  keep_alive_seconds: z
+    .int()
+    .min(1)
+    .default(75)
+    .describe(
+      'Seconds an idle connection is kept: longer than the 60 s of common load balancers, which would otherwise send into a closed one.',
+    ),
+});
+
+export type Limits = z.output<typeof limitsSchema>;

@@ -1,0 +1,77 @@
+import { msgpackAnswer, safetensorsAnswer } from './lookup-binary.ts';
+import { jsonAnswer } from './lookup-json.ts';
+import { resolveLookups } from './lookup.ts';
+import {
+  isMsgpack,
+  JSON_TYPE,
+  MSGPACK_TYPES,
+  requireBody,
+  SAFETENSORS_TYPE,
+  takeMsgpack,
+} from './media.ts';
+import type { ApiServer, Context } from './route.ts';
+import { problems } from './schemas/common.ts';
+import {
+  lookupAnswer,
+  lookupBody,
+  type LookupBody,
+  packedLookupAnswer,
+  safetensorsAnswer as safetensorsSchema,
+} from './schemas/lookup.ts';
+
+const DESCRIPTION =
+  'For each entity id the vector in force at `as_of`, or the latest: columns with one row an id, in the order of the request. ' +
+  'All lookups of a request are answered from one state, its `snapshot`. A row without a vector has a status and a reason; an id that none can have is INVALID and does not fail the others.\n\n' +
+  'Answers by `Accept`: JSON; MessagePack; safetensors, the fast one: one matrix a result.';
+
+export async function lookupRoutes(server: ApiServer, context: Context): Promise<void> {
+  takeMsgpack(server);
+  const body = { schema: lookupBody };
+  const packed = { schema: packedLookupAnswer };
+  server.post(
+    '/v1/lookup',
+    {
+      config: { produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES] },
+      preValidation: requireBody,
+      schema: {
+        tags: ['time travel'],
+        summary: 'Look vectors up, now or as of a moment',
+        description: DESCRIPTION,
+        body: {
+          content: { [JSON_TYPE]: body, [MSGPACK_TYPES[0]]: body, [MSGPACK_TYPES[1]]: body },
+        },
+        response: {
+          200: {
+            description: 'One result a lookup, in order.',
+            content: {
+              [JSON_TYPE]: { schema: lookupAnswer },
+              [SAFETENSORS_TYPE]: { schema: safetensorsSchema },
+              [MSGPACK_TYPES[0]]: packed,
+              [MSGPACK_TYPES[1]]: packed,
+            },
+          },
+          ...problems(
+            'BAD_REQUEST',
+            'BAD_TIMESTAMP',
+            'NAME_COLLISION',
+            'VIEW_NOT_FOUND',
+            'VERSION_NOT_FOUND',
+            'SNAPSHOT_UNAVAILABLE',
+            'LIMIT_EXCEEDED',
+            'UNSUPPORTED_MEDIA_TYPE',
+            'STORE_CORRUPT',
+          ),
+        },
+      },
+    },
+    (request, reply) => {
+      const { answerType } = request;
+      // From here to the finished answer nothing waits: every read is of one state.
+      const resolved = resolveLookups(context, request.body as LookupBody);
+      void reply.type(answerType);
+      if (answerType === SAFETENSORS_TYPE) return reply.send(safetensorsAnswer(resolved));
+      if (isMsgpack(answerType)) return reply.send(msgpackAnswer(resolved));
+      return reply.send(jsonAnswer(resolved, context.limits));
+    },
+  );
+}

@@ -1,0 +1,92 @@
+import { TidemarkError } from '../ground/errors.ts';
+import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
+import { vectorBytes } from '../store/dtype.ts';
+import type { VectorPool } from '../store/vectors.ts';
+import { resolveMany } from '../timetravel/lookup.ts';
+import type { Question } from '../timetravel/question.ts';
+import type { Resolution } from '../timetravel/resolve.ts';
+import type { Limits } from './limits.ts';
+import { resolveQuestion } from './question.ts';
+import type { Context } from './route.ts';
+import type { LookupBody } from './schemas/lookup.ts';
+
+/** One lookup, resolved; its vectors are yet to be gathered. */
+export interface Resolved {
+  name: string;
+  view: FeatureView;
+  version: ModelVersion;
+  vectors: VectorPool;
+  resolution: Resolution;
+}
+
+export interface ResolvedLookups {
+  question: Question;
+  results: readonly Resolved[];
+}
+
+/**
+ * Resolves all lookups of a request at one snapshot. Synchronous, and so must be what gathers from
+ * it: then both see one generation of each environment.
+ * Throws NAME_COLLISION, LIMIT_EXCEEDED, VIEW_NOT_FOUND, VERSION_NOT_FOUND, SNAPSHOT_UNAVAILABLE.
+ */
+export function resolveLookups(context: Context, body: LookupBody): ResolvedLookups {
+  const { store, limits, metrics } = context;
+  const { lookups } = body;
+  refuseTooMany('lookups', lookups.length, limits);
+  const ids = lookups.reduce((sum, { entity_ids }) => sum + entity_ids.length, 0);
+  refuseTooMany('lookup_ids', ids, limits);
+  const question = resolveQuestion(body, store);
+  const names = new Set<string>();
+  const asked = lookups.map((lookup) => {
+    const view = store.catalogue.mustGetView(lookup.feature_view);
+    const version = store.catalogue.mustGetVersion(view, lookup.version);
+    const name = lookup.name ?? view.name;
+    if (names.has(name)) {
+      throw new TidemarkError(
+        'NAME_COLLISION',
+        `two lookups would both be called ${name}; give one of them another name`,
+      );
+    }
+    names.add(name);
+    return { name, view, version, ids: lookup.entity_ids };
+  });
+  refuseTooLarge(asked, limits);
+  const results = asked.map(({ name, view, version, ids: entityIds }) => {
+    const opened = store.version(view.name, version.version);
+    const resolution = resolveMany(opened, entityIds.map(idOf), question);
+    metrics.lookedUp(view.name, resolution);
+    return { name, view, version, vectors: opened.vectors, resolution };
+  });
+  return { question, results };
+}
+
+/** The empty text, which no entity can be called, for what is no id: its row is INVALID. */
+function idOf(value: unknown): string {
+  if (typeof value === 'string') return value;
+  return typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : '';
+}
+
+function refuseTooMany(limit: 'lookups' | 'lookup_ids', got: number, limits: Limits): void {
+  if (got > limits[limit]) {
+    throw new TidemarkError(
+      'LIMIT_EXCEEDED',
+      `got ${got} of ${limit}, the limit is ${limits[limit]} a request; send several`,
+    );
+  }
+}
+
+function refuseTooLarge(
+  asked: readonly { version: ModelVersion; ids: readonly unknown[] }[],
+  limits: Limits,
+): void {
+  const bytes = asked.reduce(
+    (sum, { version, ids }) => sum + ids.length * vectorBytes(version.dim, version.dtype),
+    0,
+  );
+  if (bytes > limits.answer_bytes) {
+    throw new TidemarkError(
+      'LIMIT_EXCEEDED',
+      `the vectors asked for are ${bytes} bytes, the limit answer_bytes is ${limits.answer_bytes}; ask for fewer ids`,
+    );
+  }
+}

@@ -1,0 +1,98 @@
+import type { FastifyInstance } from 'fastify';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+import type { Store } from '../store/store.ts';
+import type { Resolution } from '../timetravel/resolve.ts';
+import { STATUSES } from '../timetravel/status.ts';
+import { countsOf, type VersionCounts } from './counts.ts';
+
+const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
+
+/** What requests add to the metrics. Labels are names of the catalogue and the code, never ids. */
+export interface ApiMetrics {
+  pushed(view: string, outcome: string, rows: number): void;
+  lookedUp(view: string, resolution: Resolution): void;
+}
+
+/** Adds the API's and the store's metrics, and Node's own, to the registry. */
+export function addMetrics(registry: Registry, store: Store, server: FastifyInstance): ApiMetrics {
+  collectDefaultMetrics({ register: registry });
+  addRequests(registry, server);
+  addStore(registry, store);
+  const registers = [registry];
+  const pushRows = new Counter({
+    name: 'tidemark_push_rows_total',
+    help: 'Records pushed over REST, by what became of them; once for each model version.',
+    labelNames: ['feature_view', 'outcome'],
+    registers,
+  });
+  const lookupRows = new Counter({
+    name: 'tidemark_lookup_rows_total',
+    help: 'Entity ids looked up, by status.',
+    labelNames: ['feature_view', 'status'],
+    registers,
+  });
+  return {
+    pushed(feature_view, outcome, rows) {
+      if (rows > 0) pushRows.inc({ feature_view, outcome }, rows);
+    },
+    lookedUp(feature_view, { statuses }) {
+      const counts = STATUSES.map(() => 0);
+      for (const status of statuses) counts[status]!++;
+      counts.forEach((count, status) => {
+        if (count > 0) lookupRows.inc({ feature_view, status: STATUSES[status]! }, count);
+      });
+    },
+  };
+}
+
+function addRequests(registry: Registry, server: FastifyInstance): void {
+  const duration = new Histogram({
+    name: 'tidemark_http_request_duration_seconds',
+    help: 'From the request’s headers to the last byte of the answer.',
+    labelNames: ['route', 'method', 'status'],
+    buckets: SECONDS,
+    registers: [registry],
+  });
+  server.addHook('onResponse', async (request, reply) => {
+    const { url: route = 'none' } = request.routeOptions;
+    const labels = { route, method: request.method, status: reply.statusCode };
+    duration.observe(labels, reply.elapsedTime / 1_000);
+  });
+}
+
+function addStore(registry: Registry, store: Store): void {
+  const gauge = (name: string, help: string, read: () => number): void => {
+    const registers = [registry];
+    void new Gauge({
+      name,
+      help,
+      registers,
+      collect: function () {
+        this.set(read());
+      },
+    });
+  };
+  gauge('tidemark_store_snapshot', 'The greatest durable seq.', () => store.snapshot);
+  gauge('tidemark_store_waiting_rows', 'Rows that wait to be stored.', () => store.waitingRows);
+  const perVersion = (what: keyof VersionCounts, help: string): void => {
+    void new Gauge({
+      name: `tidemark_store_${what}`,
+      help,
+      labelNames: ['feature_view', 'version'],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const { name: feature_view, versions } of store.catalogue.views()) {
+          for (const version of Object.keys(versions)) {
+            const counts = countsOf(store, feature_view, version);
+            if (counts !== undefined) this.set({ feature_view, version }, counts[what]);
+          }
+        }
+      },
+    });
+  };
+  perVersion('revisions', 'Revisions stored, tombstones included.');
+  perVersion('entities', 'Entities that have a timeline.');
+  perVersion('vectors', 'Vectors in the pool.');
+}

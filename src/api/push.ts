@@ -1,0 +1,224 @@
+import { TidemarkError } from '../ground/errors.ts';
+import { type Outcome, RevisionBatch } from '../store/batch.ts';
+import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
+import { vectorBytes } from '../store/dtype.ts';
+import { PushRejected } from './problem.ts';
+import {
+  PushRows,
+  readRecords,
+  type RecordRules,
+  TEXT,
+  TOMBSTONE,
+  VECTOR,
+} from './push-records.ts';
+import type { Context } from './route.ts';
+import type { Outcomes, PushAnswer } from './schemas/push.ts';
+
+export interface PushRequest {
+  feature_view: string;
+  version?: string | undefined;
+  known?: 'arrival' | 'event' | undefined;
+  atomic?: boolean | undefined;
+  results?: boolean | undefined;
+  /** Each as parsed, or the error that kept it from being parsed. */
+  records: readonly unknown[];
+  /** Times may be whole microseconds. */
+  takesMicros: boolean;
+}
+
+/** What one model version is given of a push. */
+interface Target {
+  version: ModelVersion;
+  batch: RevisionBatch;
+  /** The record of each row of the batch. */
+  indexes: number[];
+}
+
+/**
+ * Reads the records, embeds their texts, and commits what is in order: one commit a model version,
+ * rows in the order of the request. A record that any of its versions refuses is rejected in all.
+ * Throws what no record is to blame for, PushRejected for an atomic push, LIMIT_EXCEEDED.
+ */
+export async function push(context: Context, request: PushRequest): Promise<PushAnswer> {
+  const { store, limits, metrics } = context;
+  const { records } = request;
+  if (records.length > limits.push_records) {
+    throw new TidemarkError(
+      'LIMIT_EXCEEDED',
+      `got ${records.length} records, the limit push_records is ${limits.push_records}; send several pushes`,
+    );
+  }
+  const view = store.catalogue.mustGetView(request.feature_view);
+  const { version } = request;
+  const named = version === undefined ? undefined : store.catalogue.mustGetVersion(view, version);
+  const targets = new Targets(view, named);
+  const rows = readRecords(records, rulesOf(context, request, targets));
+  const payloads = await embed(context, view, rows, targets);
+  fill(targets, rows, payloads);
+  rows.rejected.sort((a, b) => a.index - b.index);
+  metrics.pushed(view.name, 'rejected', rows.rejected.length);
+  if (request.atomic && rows.rejected.length > 0) {
+    throw new PushRejected(rows.rejected, records.length);
+  }
+  return commit(context, view, request, targets, rows);
+}
+
+/** Which of a view's model versions the vectors, texts and deletes of a push go to. */
+class Targets {
+  private view: FeatureView;
+  private named: ModelVersion | undefined;
+  private byVersion = new Map<string, Target>();
+
+  constructor(view: FeatureView, named: ModelVersion | undefined) {
+    this.view = view;
+    this.named = named;
+  }
+
+  /** The one that vectors are of (A14). Throws VERSION_REQUIRED. */
+  ofVectors(): Target {
+    const versions = this.ofDeletes();
+    if (versions.length > 1) {
+      throw new TidemarkError(
+        'VERSION_REQUIRED',
+        `the feature view ${this.view.name} has the model versions ${versions.join(', ')}; ` +
+          'say with version which one the vectors are of',
+      );
+    }
+    return this.get(versions[0]!);
+  }
+
+  /** Throws NO_MODEL where there is none. */
+  ofTexts(): string[] {
+    const { view, named } = this;
+    const versions = this.ofDeletes().filter((name) => view.versions[name]!.model !== undefined);
+    if (versions.length === 0) {
+      throw new TidemarkError(
+        'NO_MODEL',
+        `${named === undefined ? `no version of ${view.name}` : `${view.name}@${named.version}`} ` +
+          'has a model to embed texts with; send vectors, or add a version with a model',
+      );
+    }
+    return versions;
+  }
+
+  /** A delete is a fact about the entity, so it goes to all versions unless one is named (A7). */
+  ofDeletes(): string[] {
+    return this.named === undefined ? Object.keys(this.view.versions) : [this.named.version];
+  }
+
+  get(name: string): Target {
+    let target = this.byVersion.get(name);
+    if (target === undefined) {
+      const version = this.view.versions[name]!;
+      const batch = new RevisionBatch(vectorBytes(version.dim, version.dtype));
+      this.byVersion.set(name, (target = { version, batch, indexes: [] }));
+    }
+    return target;
+  }
+
+  /** Those that have rows to commit. */
+  filled(): Target[] {
+    return [...this.byVersion.values()].filter(({ batch }) => batch.rows > 0);
+  }
+}
+
+function rulesOf(context: Context, request: PushRequest, targets: Targets): RecordRules {
+  let vectors: Target | undefined;
+  let hasModel = false;
+  return {
+    isKnownAtEvent: request.known === 'event',
+    now: context.store.clock(),
+    maxFutureSkew: context.maxFutureSkew,
+    textBytesMax: context.limits.text_bytes,
+    takesMicros: request.takesMicros,
+    vectors: () => (vectors ??= targets.ofVectors()),
+    requireModel: () => void (hasModel ||= targets.ofTexts().length > 0),
+  };
+}
+
+/**
+ * The payload of each input in each version with a model, or why it has none. One version after
+ * another, so that the inputs of one fill its batches.
+ */
+async function embed(
+  { addTexts }: Context,
+  view: FeatureView,
+  { inputs }: PushRows,
+  targets: Targets,
+): Promise<Map<string, (number | TidemarkError)[]>> {
+  const payloads = new Map<string, (number | TidemarkError)[]>();
+  if (inputs.length === 0) return payloads;
+  for (const name of targets.ofTexts()) {
+    const { version, batch } = targets.get(name);
+    payloads.set(name, await addTexts(view.name, version, batch, inputs));
+  }
+  return payloads;
+}
+
+/** Adds the rows to the batches of their versions, in the order of the request. */
+function fill(
+  targets: Targets,
+  rows: PushRows,
+  payloads: ReadonlyMap<string, readonly (number | TidemarkError)[]>,
+): void {
+  const { indexes, entityIds, events, knowns, kinds, sources } = rows;
+  const deletes = targets.ofDeletes();
+  const vectors = kinds.includes(VECTOR) ? [targets.ofVectors().version.version] : [];
+  const texts = [...payloads.keys()];
+  for (let row = 0; row < indexes.length; row++) {
+    const kind = kinds[row]!;
+    const source = sources[row]!;
+    const names = kind === VECTOR ? vectors : kind === TOMBSTONE ? deletes : texts;
+    if (kind === TEXT) {
+      const refused = texts.find((name) => typeof payloads.get(name)![source] !== 'number');
+      if (refused !== undefined) {
+        rows.reject(indexes[row]!, payloads.get(refused)![source]);
+        continue;
+      }
+    }
+    for (const name of names) {
+      const target = targets.get(name);
+      const payload = kind === TEXT ? (payloads.get(name)![source] as number) : source;
+      target.batch.addRow(entityIds[row]!, events[row]!, knowns[row]!, payload);
+      target.indexes.push(indexes[row]!);
+    }
+  }
+}
+
+async function commit(
+  { store, metrics }: Context,
+  view: FeatureView,
+  request: PushRequest,
+  targets: Targets,
+  { rejected }: PushRows,
+): Promise<PushAnswer> {
+  const filled = targets.filled();
+  // All are awaited before any failure is told: then what was stored of it is settled.
+  const settled = await Promise.allSettled(
+    filled.map(({ version, batch }) => store.commit(view.name, version.version, { rows: batch })),
+  );
+  const versions: Record<string, Outcomes> = {};
+  const results = request.records.map((): Record<string, Outcome> | null => null);
+  let snapshot = store.snapshot;
+  settled.forEach((one, at) => {
+    if (one.status === 'rejected') throw one.reason;
+    const { version, indexes } = filled[at]!;
+    const counts: Outcomes = { latest: 0, history: 0, duplicate: 0 };
+    one.value.outcomes.forEach((outcome, row) => {
+      counts[outcome]++;
+      if (request.results) (results[indexes[row]!] ??= {})[version.version] = outcome;
+    });
+    snapshot = Math.max(snapshot, one.value.snapshot);
+    versions[version.version] = counts;
+    for (const [outcome, rows] of Object.entries(counts)) {
+      metrics.pushed(view.name, outcome, rows);
+    }
+  });
+  return {
+    feature_view: view.name,
+    snapshot,
+    versions,
+    ...(request.results && { results }),
+    rejected,
+  };
+}

@@ -1,0 +1,200 @@
+import { z } from 'zod';
+
+import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
+import { parseInstant } from '../../ground/time.ts';
+import { isVersionName, isViewName } from '../../store/catalogue.ts';
+import { parseEntityId } from '../../store/entity-id.ts';
+import { BOUNDARIES, KNOWLEDGE } from '../../timetravel/question.ts';
+import { JSON_TYPE } from '../media.ts';
+import { PROBLEM_TYPE, statusOf } from '../problem.ts';
+
+/** A transform that hands the messages and codes of one of our parsers to zod. */
+function parsed<T>(parse: (text: string) => T): (text: string, context: z.RefinementCtx) => T {
+  return (text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      if (!(error instanceof TidemarkError)) throw error;
+      context.addIssue({ code: 'custom', message: error.message, params: { code: error.code } });
+      return z.NEVER;
+    }
+  };
+}
+
+export const viewName = z
+  .string()
+  .refine(isViewName, 'expected letters, digits, _ and -, at most 63, the first no sign')
+  .meta({
+    description: 'Letters, digits, `_` and `-`, at most 63; the first is a letter or a digit.',
+    examples: ['job'],
+  });
+
+export const versionName = z
+  .string()
+  .refine(isVersionName, 'expected letters, digits, _, - and ., at most 63, the first no sign')
+  .meta({
+    description: 'Letters, digits, `_`, `-` and `.`, at most 63; the first is a letter or a digit.',
+    examples: ['v1'],
+  });
+
+/** A reference to a view or a version that need not exist. */
+export const viewRef = z.string().meta({ description: 'A feature view.', examples: ['job'] });
+export const versionRef = z.string().meta({
+  description: 'A model version of the view; the one that `current` names where it is left out.',
+  examples: ['v1'],
+});
+
+/** A moment that a caller sends, as microseconds. */
+export const instant = z
+  .string()
+  .transform(parsed(parseInstant))
+  .meta({
+    format: 'date-time',
+    description:
+      'RFC 3339 with an offset; at most six digits of a second; 1684 to 2255. One without an offset is refused.',
+    examples: ['2026-03-01T12:00:00Z'],
+  });
+
+/** A moment that Tidemark answers. */
+export const instantText = z.string().meta({
+  format: 'date-time',
+  description: 'RFC 3339, UTC, exact to the microsecond.',
+  examples: ['2026-03-01T12:00:00Z'],
+});
+
+export const pathEntityId = z.string().transform(parsed(parseEntityId)).meta({
+  description:
+    'The entity, percent-encoded: 1 to 1,024 bytes of UTF-8 without NUL. A path cannot carry `.` and `..`; ask for those with POST.',
+});
+
+/** The same in a body, where it may be a whole number. */
+export const entityIdMeta = {
+  anyOf: [{ type: 'string' as const }, { type: 'integer' as const }],
+  description:
+    '1 to 1,024 bytes of well-formed UTF-8 without NUL, or a whole number within ±2^53, which equals its decimal text.',
+};
+
+function isDigits(text: string): boolean {
+  return /^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text));
+}
+
+/** A whole number in a query string. */
+export const queryInteger = z
+  .string()
+  .refine(isDigits, 'expected a whole number from 0')
+  .transform(Number)
+  .meta({ type: 'integer', minimum: 0 });
+
+/** A yes or no in a query string. */
+export const queryBoolean = z
+  .string()
+  .refine((text) => text === 'true' || text === 'false', 'expected true or false')
+  .transform((text) => text === 'true')
+  .meta({ type: 'boolean' });
+
+const snapshotNumber = z.int().min(0);
+
+const BOUNDARY_TEXT =
+  'Whether a revision at exactly `as_of` counts. `inclusive` by default; it touches no other bound (A1).';
+const KNOWLEDGE_TEXT =
+  'Which revisions count beside their event time (A5): `event`, all; `input`, those known by `as_of`; `served`, those stored by `as_of`.';
+const AT_SNAPSHOT_TEXT =
+  'Answers from the state at this snapshot, as an earlier answer named it: the same question at the same snapshot has the same answer (A9). Above what is durable: 409.';
+const MIN_SNAPSHOT_TEXT =
+  'Answers only from a state that holds this snapshot, such as that of a push just made; otherwise 409.';
+const AS_OF_TEXT = 'The moment that is asked about; the latest where it is left out.';
+const KNOWN_AT_TEXT = 'Revisions known later than this do not count.';
+
+/** The parameters of a question in a body. Null is as good as leaving out, so that an echo fits. */
+export const questionFields = {
+  as_of: instant.nullish().describe(AS_OF_TEXT),
+  boundary: z.enum(BOUNDARIES).default('inclusive').describe(BOUNDARY_TEXT),
+  knowledge: z.enum(KNOWLEDGE).default('event').describe(`${KNOWLEDGE_TEXT} \`event\` by default.`),
+  known_at: instant.nullish().describe(KNOWN_AT_TEXT),
+  at_snapshot: snapshotNumber.optional().describe(AT_SNAPSHOT_TEXT),
+  min_snapshot: snapshotNumber.optional().describe(MIN_SNAPSHOT_TEXT),
+};
+
+export const atSnapshotField = questionFields.at_snapshot;
+
+/** The same in a query string. */
+export const questionQuery = {
+  as_of: instant.optional().describe(AS_OF_TEXT),
+  boundary: questionFields.boundary,
+  knowledge: questionFields.knowledge,
+  known_at: instant.optional().describe(KNOWN_AT_TEXT),
+  at_snapshot: queryInteger.optional().describe(AT_SNAPSHOT_TEXT),
+  min_snapshot: queryInteger.optional().describe(MIN_SNAPSHOT_TEXT),
+};
+
+/** A training join's: each row has its own `as_of`, and leakage is what it must not have. */
+export const joinQuestionQuery = {
+  boundary: questionQuery.boundary,
+  knowledge: z.enum(KNOWLEDGE).default('input').describe(`${KNOWLEDGE_TEXT} \`input\` by default.`),
+  known_at: questionQuery.known_at,
+  at_snapshot: questionQuery.at_snapshot,
+  min_snapshot: questionQuery.min_snapshot,
+};
+
+export const snapshot = snapshotNumber.describe(
+  'The state that was answered from: one number for all views, which can be asked again.',
+);
+
+export const questionEcho = z
+  .strictObject({
+    as_of: instantText.nullable(),
+    boundary: z.enum(BOUNDARIES),
+    knowledge: z.enum(KNOWLEDGE),
+    known_at: instantText.nullable(),
+  })
+  .meta({ id: 'Question', description: 'The question with its defaults; null for no bound.' });
+
+export const rejection = z
+  .strictObject({
+    index: z.int().min(0).describe('Position among the records, from 0.'),
+    code: z.string().describe('Stable; what scripts switch on.'),
+    message: z.string().describe('What was expected.'),
+  })
+  .meta({ id: 'Rejection' });
+
+const problem = z
+  .strictObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().describe('What was expected, for this request.'),
+    code: z.string().describe('Stable; what scripts switch on.'),
+    errors: z
+      .array(z.strictObject({ path: z.string(), message: z.string() }))
+      .optional()
+      .describe('The places that do not fit the schema: `body/…`, `query/…`, `path/…`.'),
+    rejected: z.array(rejection).optional().describe('Of an atomic push: its bad records.'),
+    instance: z.string().optional().describe('The id of the request, by which the log has it.'),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457 problem details.' });
+
+/** A route's answer in JSON. */
+export function answer<T extends z.ZodType>(description: string, schema: T) {
+  return { description, content: { [JSON_TYPE]: { schema } } } as const;
+}
+
+interface ProblemAnswer {
+  description: string;
+  content: { [PROBLEM_TYPE]: { schema: typeof problem } };
+}
+
+/** The error answers of a route: each status with the codes that it comes with. */
+export function problems(...codes: ErrorCode[]): Record<number, ProblemAnswer> {
+  const all = [...codes, 'NOT_ACCEPTABLE', 'SHUTTING_DOWN', 'INTERNAL'] satisfies ErrorCode[];
+  const byStatus = Map.groupBy(all, statusOf);
+  const answers = [...byStatus].toSorted(([a], [b]) => a - b);
+  return Object.fromEntries(
+    answers.map(([status, of]) => [
+      status,
+      {
+        description: of.map((code) => `\`${code}\``).join(', '),
+        content: { [PROBLEM_TYPE]: { schema: problem } },
+      },
+    ]),
+  );
+}

@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto';
+
+import fastify, { type FastifyInstance, type HTTPMethods, LogController } from 'fastify';
+import { validatorCompiler } from 'fastify-type-provider-zod';
+
+import { TidemarkError } from '../ground/errors.ts';
+import type { Deps } from './deps.ts';
+import { entityRoutes } from './entities.ts';
+import { sendProblem } from './failures.ts';
+import { historicalRoutes } from './historical.ts';
+import { lookupRoutes } from './lookup-routes.ts';
+import { negotiate, takeJson } from './media.ts';
+import { addMetrics } from './metrics.ts';
+import { addOpenapi } from './openapi.ts';
+import { opsRoutes } from './ops.ts';
+import { pushRoutes } from './push-routes.ts';
+import type { Context } from './route.ts';
+import { timelineRoutes } from './timeline.ts';
+import { viewRoutes } from './views.ts';
+
+/** An id of 1,024 bytes, each percent-encoded, with room to say that a longer one is too long. */
+const PARAM_LENGTH_MAX = 16_384;
+
+/** The HTTP server with all its routes, not yet listening. */
+export async function buildServer(deps: Deps): Promise<FastifyInstance> {
+  const { limits, store, registry } = deps;
+  const server = fastify({
+    logger: deps.logger ?? false,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: limits.body_bytes,
+    requestTimeout: limits.request_seconds * 1_000,
+    keepAliveTimeout: limits.keep_alive_seconds * 1_000,
+    forceCloseConnections: 'idle',
+    // Those that come while the server stops are answered as problems, below.
+    return503OnClosing: false,
+    requestIdHeader: 'x-request-id',
+    genReqId: () => randomUUID(),
+    routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    frameworkErrors: (error, request, reply) => {
+      void sendProblem(error, request, reply, limits);
+    },
+  });
+  server.setValidatorCompiler(validatorCompiler);
+  // What is answered is checked by its type, and by the tests: not once more for every answer.
+  server.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, limits));
+  refuseWhileClosing(server);
+  answerAsAsked(server);
+  refuseUnknownRoutes(server);
+  server.removeAllContentTypeParsers();
+  takeJson(server);
+
+  const context: Context = { ...deps, metrics: addMetrics(registry, store, server) };
+  await addOpenapi(server);
+  for (const routes of [
+    viewRoutes,
+    pushRoutes,
+    lookupRoutes,
+    entityRoutes,
+    timelineRoutes,
+    historicalRoutes,
+    opsRoutes,
+  ]) {
+    // Each in a scope of its own: the content types that it takes are no other's.
+    await server.register(async (scope) => routes(scope.withTypeProvider(), context));
+  }
+  await server.ready();
+  return server;
+}
+
+function refuseWhileClosing(server: FastifyInstance): void {
+  let isClosing = false;
+  server.addHook('preClose', async () => void (isClosing = true));
+  server.addHook('onRequest', async () => {
+    if (isClosing) throw new TidemarkError('SHUTTING_DOWN', 'the server is stopping; ask another');
+  });
+  // A connection that was busy when the server began to close is idle after its answer, and would
+  // be waited for as long as it is kept alive.
+  server.addHook('onSend', async (_request, reply) => {
+    if (isClosing) void reply.header('connection', 'close');
+  });
+  server.addHook('onResponse', async () => {
+    if (isClosing) setImmediate(() => server.server.closeIdleConnections());
+  });
+}
+
+/** Settles the answer's content type before the body is read. */
+function answerAsAsked(server: FastifyInstance): void {
+  server.decorateRequest('answerType', '');
+  server.addHook('onRequest', async (request) => {
+    const { produces } = request.routeOptions.config;
+    if (produces === undefined) return;
+    const type = negotiate(request.headers.accept, produces);
+    if (type === undefined) {
+      throw new TidemarkError(
+        'NOT_ACCEPTABLE',
+        `${request.method} ${request.routeOptions.url} answers ${produces.join(', ')}, not ${request.headers.accept}`,
+      );
+    }
+    request.answerType = type;
+  });
+}
+
+/** Tells a path that there is not from a method that a path does not have. */
+function refuseUnknownRoutes(server: FastifyInstance): void {
+  const routes: { pattern: RegExp; methods: readonly HTTPMethods[] }[] = [];
+  server.addHook('onRoute', ({ url, method }) => {
+    if (url.includes('*')) return;
+    const pattern = new RegExp(`^${url.replaceAll('.', '\\.').replaceAll(/:\w+/g, '[^/]+')}$`);
+    routes.push({ pattern, methods: [method].flat() });
+  });
+  server.setNotFoundHandler(async ({ method, url }, reply) => {
+    const [path = ''] = url.split('?');
+    const methods = routes
+      .filter(({ pattern }) => pattern.test(path))
+      .flatMap((each) => each.methods);
+    if (methods.length === 0) {
+      throw new TidemarkError('NOT_FOUND', `there is no route ${method} ${path}; see /docs`);
+    }
+    const allowed = [...new Set(methods)].join(', ');
+    void reply.header('allow', allowed);
+    throw new TidemarkError('METHOD_NOT_ALLOWED', `${path} takes ${allowed}, not ${method}`);
+  });
+}

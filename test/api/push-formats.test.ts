@@ -1,0 +1,199 @@
+import { pack } from 'msgpackr';
+import { expect, test } from 'vitest';
+
+import { type Answer, type Api, microsOf, minutesAgo, startWithJob } from './harness.ts';
+
+const AT = minutesAgo(10);
+const MSGPACK = 'application/vnd.msgpack';
+const NDJSON = 'application/x-ndjson';
+
+const RECORDS = [
+  { entity_id: 'a', event_timestamp: AT, vector: [0.1, -2] },
+  { entity_id: 2, event_timestamp: AT, vector: [1e-7, 3] },
+  { entity_id: 'a', event_timestamp: minutesAgo(20), deleted: true },
+  { entity_id: '', event_timestamp: AT, vector: [1, 2] },
+];
+
+async function stored(api: Api): Promise<unknown> {
+  const entity_ids = ['a', '2'];
+  const { body } = await api.send('POST', '/v1/lookup', {
+    lookups: [
+      { feature_view: 'job', entity_ids },
+      { feature_view: 'job', entity_ids, name: 'before' },
+    ],
+    as_of: AT,
+  });
+  const timeline = await api.send('GET', '/v1/feature-views/job/entities/a/timeline');
+  return [body.results, timeline.body.revisions];
+}
+
+function sendPacked(api: Api, body: unknown, type = MSGPACK): Promise<Answer> {
+  return api.send('POST', '/v1/push', pack(body), { 'content-type': type });
+}
+
+function binary(numbers: number[]): Buffer {
+  return Buffer.from(new Float32Array(numbers).buffer);
+}
+
+const PUSHES: [string, (api: Api) => Promise<Answer>][] = [
+  ['JSON', (api) => api.send('POST', '/v1/push', { feature_view: 'job', records: RECORDS })],
+  [
+    'NDJSON',
+    (api) =>
+      api.send(
+        'POST',
+        '/v1/push?feature_view=job',
+        RECORDS.map((record) => JSON.stringify(record)).join('\r\n'),
+        { 'content-type': NDJSON },
+      ),
+  ],
+  ['MessagePack', (api) => sendPacked(api, { feature_view: 'job', records: RECORDS })],
+  [
+    'MessagePack with binary vectors and times in microseconds',
+    (api) =>
+      sendPacked(
+        api,
+        {
+          feature_view: 'job',
+          records: RECORDS.map(({ vector, event_timestamp, ...record }) => ({
+            ...record,
+            event_timestamp: BigInt(microsOf(event_timestamp)),
+            ...(vector && { vector: binary(vector) }),
+          })),
+        },
+        'application/x-msgpack',
+      ),
+  ],
+];
+
+test('JSON, NDJSON and MessagePack store the same and answer the same', async () => {
+  const states = await Promise.all(
+    PUSHES.map(async ([, send]) => {
+      const api = await startWithJob();
+      const { status, body } = await send(api);
+      expect(status).toBe(200);
+      return [body, await stored(api)];
+    }),
+  );
+  expect(states[0]).toMatchObject([
+    {
+      versions: { v1: { latest: 2, history: 1, duplicate: 0 } },
+      rejected: [{ index: 3, code: 'BAD_ENTITY_ID' }],
+    },
+    [
+      [
+        {
+          statuses: ['PRESENT', 'PRESENT'],
+          vectors: [
+            [Math.fround(0.1), -2],
+            [Math.fround(1e-7), 3],
+          ],
+        },
+        {},
+      ],
+      [{ deleted: false }, { deleted: true }],
+    ],
+  ]);
+  for (const state of states.slice(1)) expect(state).toEqual(states[0]);
+});
+
+function line(entity_id: string): string {
+  return JSON.stringify({ entity_id, event_timestamp: AT, vector: [1, 2] });
+}
+
+test('a line that is no record is rejected with its index, blank ones are none', async () => {
+  const api = await startWithJob();
+  const body = `\n${line('a')}\n\nnot json\n[1]\n${line('b')}`;
+  const { status, body: answer } = await api.send(
+    'POST',
+    '/v1/push?feature_view=job&results=true&known=event',
+    body,
+    { 'content-type': `${NDJSON}; charset=utf-8` },
+  );
+  expect(status).toBe(200);
+  expect(answer).toMatchObject({
+    results: [{ v1: 'latest' }, null, null, { v1: 'latest' }],
+    rejected: [
+      { index: 1, code: 'BAD_RECORD' },
+      { index: 2, code: 'BAD_RECORD' },
+    ],
+  });
+  const atomic = await api.send('POST', '/v1/push?feature_view=job&atomic=true', body, {
+    'content-type': NDJSON,
+  });
+  expect([atomic.status, atomic.body.code]).toEqual([422, 'BAD_RECORD']);
+});
+
+test('what the body says goes before what the query says', async () => {
+  const api = await startWithJob();
+  const { body } = await api.send('POST', '/v1/push?feature_view=nobody&atomic=true', {
+    feature_view: 'job',
+    atomic: false,
+    records: [{}],
+  });
+  expect(body).toMatchObject({ feature_view: 'job', rejected: [{ index: 0 }] });
+});
+
+test.each([
+  ['atomic=yes', 'query/atomic'],
+  ['known=never', 'query/known'],
+  ['feature_views=job', 'query'],
+])('the query %s is refused', async (query, path) => {
+  const api = await startWithJob();
+  const { status, body } = await api.send('POST', `/v1/push?${query}`, { records: [] });
+  expect(status).toBe(422);
+  expect(body).toMatchObject({ errors: [{ path }] });
+});
+
+test.each([
+  ['JSON that is cut', 'application/json', '{"records": ['],
+  ['JSON that is not UTF-8', 'application/json', Buffer.from([0x22, 0xff, 0x22])],
+  ['JSON with a prototype', 'application/json', '{"records": [], "__proto__": {"a": 1}}'],
+  ['nothing', 'application/json', ''],
+  ['NDJSON that is not UTF-8', NDJSON, Buffer.from([0xff])],
+  ['MessagePack that is cut', MSGPACK, Buffer.from([0xdd, 0xff])],
+  ['MessagePack of a number', MSGPACK, Buffer.from([1])],
+  [
+    'MessagePack of a promise of 2^32 records',
+    MSGPACK,
+    Buffer.from([0xdd, 0xff, 0xff, 0xff, 0xff]),
+  ],
+  ['MessagePack of 100,000 lists in each other', MSGPACK, Buffer.alloc(100_000, 0x91)],
+])('a body of %s is refused', async (_what, type, bytes) => {
+  const api = await startWithJob();
+  const { status, body } = await api.send('POST', '/v1/push?feature_view=job', bytes, {
+    'content-type': type,
+  });
+  expect([status, body.code]).toEqual([422, 'BAD_REQUEST']);
+});
+
+test('an int64 that a number cannot hold is no id, in MessagePack too', async () => {
+  const api = await startWithJob();
+  const { body } = await sendPacked(api, {
+    feature_view: 'job',
+    records: [
+      { entity_id: 2n ** 53n + 1n, event_timestamp: AT, vector: [1, 2] },
+      { entity_id: 'a', event_timestamp: 2n ** 60n, vector: [1, 2] },
+      { entity_id: 'a', event_timestamp: 1.5, vector: [1, 2] },
+      { entity_id: BigInt(5), event_timestamp: AT, vector: [1, 2] },
+    ],
+  });
+  expect(body).toMatchObject({
+    versions: { v1: { latest: 1 } },
+    rejected: [
+      { index: 0, code: 'BAD_ENTITY_ID' },
+      { index: 1, code: 'BAD_TIMESTAMP' },
+      { index: 2, code: 'BAD_TIMESTAMP' },
+    ],
+  });
+});
+
+test.each([
+  ['text/plain', 'x'],
+  ['application/xml', '<x/>'],
+  ['nonsense', 'x'],
+])('a body of type %s is not taken', async (type, body) => {
+  const api = await startWithJob();
+  const answer = await api.send('POST', '/v1/push', body, { 'content-type': type });
+  expect([answer.status, answer.body.code]).toEqual([415, 'UNSUPPORTED_MEDIA_TYPE']);
+});
