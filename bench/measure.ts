@@ -24,7 +24,7 @@ export function timeRuns(work: () => void, seconds = 1): Float64Array {
     work();
     times.push(performance.now() - start);
   }
-  return Float64Array.from(times).sort();
+  return Float64Array.from(times).toSorted();
 }
 
 export function percentile(sorted: Float64Array, share: number): number {
