@@ -35,7 +35,7 @@ export function percentile(sorted: Float64Array, share: number): number {
 export function benchStore(
   dim: number,
   dtype: Dtype = 'float32',
-): { store: Store; directory: string; done(): Promise<void> } {
+): { store: Store; directory: string; done: () => Promise<void> } {
   const directory = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
   const store = openStore(directory, systemClock);
   const created_timestamp = micros(0);

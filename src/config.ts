@@ -83,14 +83,15 @@ export function loadConfig(
   return { ...parsed.data, data, models: resolve(parsed.data.models ?? join(data, 'models')) };
 }
 
-/** A file that is named must be there; the one in the working directory need not. */
+/** A file that is named must be there; the one in the working directory need not, but be readable. */
 function readFile(file: string | undefined): Settings {
   const path = file ?? CONFIG_FILE;
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
   } catch (error) {
-    if (file === undefined) return {};
+    const isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    if (file === undefined && isMissing) return {};
     throw badConfig(`the file ${path} cannot be read: ${String(error)}`);
   }
   let value: unknown;

@@ -112,7 +112,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
       store.catalogue.mustGetView(name);
       const version = await newVersion(context, request.body);
       const view = store.catalogue.mustGetView(name);
-      if (view.versions[version.version] !== undefined) {
+      if (Object.hasOwn(view.versions, version.version)) {
         requireSame(view, version, [], 'another name for another version');
         return reply.code(200).send(showView(store, view));
       }
@@ -195,7 +195,9 @@ function requireSame(
   differences: readonly string[],
   remedy: string,
 ): void {
-  const existing = view.versions[asked.version];
+  const existing = Object.hasOwn(view.versions, asked.version)
+    ? view.versions[asked.version]
+    : undefined;
   const all = [...differences];
   if (existing === undefined) {
     all.push(`it has no model version ${asked.version}, add it with ${remedy}`);

@@ -30,7 +30,7 @@ export function systemClock(): Micros {
 // Date and time as RFC 3339 section 5.6 has them. The offset is not optional: a time without one
 // means something else on every machine.
 const RFC3339 =
-  /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d+))?(?:([Zz])|([+-])(\d{2}):(\d{2}))$/;
+  /^(\d{4})-(\d{2})-(\d{2})[Tt ](\d{2}):(\d{2}):(\d{2})(?:\.(\d{1,6})(\d*))?(?:[Zz]|([+-])(\d{2}):(\d{2}))$/;
 
 /**
  * The moment that an RFC 3339 text names.
@@ -40,16 +40,12 @@ const RFC3339 =
 export function parseInstant(text: string): Micros {
   const match = RFC3339.exec(text);
   if (match === null) {
-    throw badTimestamp(
-      JSON.stringify(text),
-      'RFC 3339 with an offset, such as 2026-03-01T12:00:00Z',
-    );
+    throw badTimestamp(quote(text), 'RFC 3339 with an offset, such as 2026-03-01T12:00:00Z');
   }
-  const [, year, month, day, hour, minute, second, fraction, , sign, offsetHour, offsetMinute] =
-    match;
-  const digits = (fraction ?? '').replace(/0+$/, '');
-  if (digits.length > 6) {
-    throw badTimestamp(JSON.stringify(text), 'no digits finer than a microsecond');
+  const [, year, month, day, hour, minute, second, fraction = '', finer = '', ...offset] = match;
+  const [sign, offsetHour, offsetMinute] = offset;
+  if (/[^0]/.test(finer)) {
+    throw badTimestamp(quote(text), 'no digits finer than a microsecond');
   }
   const fields = [year, month, day, hour, minute, second].map(Number) as [
     number,
@@ -67,12 +63,12 @@ export function parseInstant(text: string): Micros {
   const sameTime = date.getUTCHours() === fields[3] && date.getUTCMinutes() === fields[4];
   const shift = Number(offsetHour ?? 0) * 60 + Number(offsetMinute ?? 0);
   if (!sameDay || !sameTime || fields[5] > 59 || Number(offsetMinute ?? 0) > 59 || shift > 1439) {
-    throw badTimestamp(JSON.stringify(text), 'a date, a time of day and an offset that exist');
+    throw badTimestamp(quote(text), 'a date, a time of day and an offset that exist');
   }
   const seconds = date.getTime() / 1_000 - (sign === '-' ? -shift : shift) * 60;
-  const value = seconds * MICROS_PER_SECOND + Number(digits.padEnd(6, '0'));
+  const value = seconds * MICROS_PER_SECOND + Number(fraction.padEnd(6, '0'));
   if (!isMicros(value)) {
-    throw badTimestamp(JSON.stringify(text), 'a moment within ±2^53 microseconds of the epoch');
+    throw badTimestamp(quote(text), 'a moment within ±2^53 microseconds of the epoch');
   }
   return value;
 }
@@ -85,6 +81,11 @@ export function formatInstant(value: Micros): string {
   if (rest === 0) return `${whole}Z`;
   const digits = String(rest).padStart(6, '0');
   return `${whole}.${digits.endsWith('000') ? digits.slice(0, 3) : digits}Z`;
+}
+
+/** What stood there, as much of it as tells it apart. */
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
 }
 
 function badTimestamp(got: string, expected: string): TidemarkError {

@@ -104,11 +104,12 @@ export class Catalogue {
 
   /** The version of that name, or the one that `current` names. Throws VERSION_NOT_FOUND. */
   mustGetVersion(view: FeatureView, name?: string): ModelVersion {
-    const version = view.versions[name ?? view.aliases.current];
+    const asked = name ?? view.aliases.current;
+    const version = Object.hasOwn(view.versions, asked) ? view.versions[asked] : undefined;
     if (version === undefined) {
       throw new TidemarkError(
         'VERSION_NOT_FOUND',
-        `the feature view ${view.name} has no model version ${JSON.stringify(name)}, ` +
+        `the feature view ${view.name} has no model version ${JSON.stringify(asked)}, ` +
           `it has ${Object.keys(view.versions).join(', ')}`,
       );
     }
@@ -117,7 +118,11 @@ export class Catalogue {
 
   /** Stores the view as it now is; durable on return. */
   put(view: FeatureView): void {
-    this.environment.commitSync(() => void this.viewTable.put(view.name, pack(view)));
+    this.environment.commitSync(() => {
+      void this.viewTable.put(view.name, pack(view));
+      // A drop of that name that could not be finished must not take the new view's files.
+      void this.dropped.remove(view.name);
+    });
     this.byName.set(view.name, view);
   }
 
@@ -128,8 +133,8 @@ export class Catalogue {
   }
 
   /**
-   * Forgets the view and unlinks its files. The intent is stored with the removal, so that a crash
-   * in between is finished at the next start.
+   * Forgets the view; `finishDrop` unlinks its files. The intent is stored with the removal, so that
+   * a crash in between is finished at the next start.
    */
   drop(name: string): void {
     this.environment.commitSync(() => {
@@ -137,7 +142,6 @@ export class Catalogue {
       void this.dropped.put(name, new Uint8Array(1));
     });
     this.byName.delete(name);
-    this.finishDrop(name);
   }
 
   /** Finishes the drops that a crash left half done. */
@@ -146,7 +150,8 @@ export class Catalogue {
     for (const name of names) this.finishDrop(name);
   }
 
-  private finishDrop(name: string): void {
+  /** Unlinks the files of a dropped view, which nobody has open any more. */
+  finishDrop(name: string): void {
     rmSync(this.folder(name), { recursive: true, force: true });
     this.environment.commitSync(() => void this.dropped.remove(name));
   }

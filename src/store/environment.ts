@@ -1,7 +1,9 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
-import { open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
+
+import { makeFolder, syncPath } from './folders.ts';
 
 /**
  * The one door to lmdb. An environment is one file with several databases, one writer and any
@@ -12,12 +14,19 @@ import { open, type RootDatabase } from 'lmdb';
  *   not its own, so the size comes from `lastSize`.
  * - Inside a transaction, `put` copies its value at once.
  * - Only `childTransaction` and `transactionSync` roll back when their callback throws.
- * - A commit survives kill -9 when its promise resolves, and power loss only after `flushed`.
+ * - A commit survives only when `flushed` has resolved: `safeRestore` opens the file at the last
+ *   flush. By default it would open at the last commit and serve what the next power loss takes
+ *   back, because its mark of the last flush moves with a flush of its own alone.
+ * - A commit whose flush fails rejects, and yet readers see it.
  * - Readers of one event-loop turn share a snapshot, until `resetReadTxn`.
  */
 
+export const DATA_FILE = 'data.mdb';
+
 /** Room in the address space, not on the disk; lmdb grows it if ever needed. */
 const MAP_BYTES = 2 ** 38;
+/** More than a new environment takes, its file of readers included. */
+const NEW_BYTES = 2 ** 18;
 
 export type Bytes = Uint8Array;
 
@@ -46,16 +55,22 @@ export interface Table<K> {
   getStats(): unknown;
 }
 
+/** The last commit is visible and may not be on the disk: nothing may build on this environment. */
+export class NotFlushed extends Error {
+  override name = 'NotFlushed';
+}
+
 export class Environment {
   readonly file: string;
   private root: RootDatabase<Bytes>;
 
   /** Opens the environment in `folder`, creating it where there is none. */
   constructor(folder: string) {
-    this.file = join(folder, 'data.mdb');
+    this.file = join(folder, DATA_FILE);
     const isNew = !existsSync(this.file);
-    mkdirSync(folder, { recursive: true });
-    this.root = open<Bytes>({
+    makeFolder(folder);
+    if (isNew) requireRoom(folder);
+    const options: RootDatabaseOptionsWithPath & { safeRestore: boolean } = {
       path: this.file,
       encoding: 'binary',
       keyEncoding: 'binary',
@@ -63,14 +78,10 @@ export class Environment {
       maxDbs: 12,
       maxReaders: 512,
       pageSize: 4096,
-    });
-    if (isNew) {
-      for (const path of [folder, dirname(folder)]) syncPath(path);
-    } else {
-      // After a kill -9 the file holds commits that the kernel has and the disk may not have yet;
-      // they are about to be served, so they become durable first.
-      syncPath(this.file);
-    }
+      safeRestore: true,
+    };
+    this.root = open<Bytes>(options);
+    if (isNew) syncPath(folder);
   }
 
   table<K>(name: string, keys: KeyCodec<K>): Table<K> {
@@ -80,10 +91,41 @@ export class Environment {
 
   /**
    * Runs `work`, synchronous, in a write transaction. Resolves when it is committed and visible;
-   * rejects, with nothing changed, when `work` throws.
+   * rejects, with nothing changed, when `work` throws or the disk refuses.
+   * Rejects with `NotFlushed` when it is visible but may not survive.
    */
   async commit<T>(work: () => T): Promise<T> {
-    return this.root.childTransaction(work);
+    let transaction = Number.POSITIVE_INFINITY;
+    try {
+      return await this.root.childTransaction(() => {
+        transaction = this.root.getWriteTxnId();
+        return work();
+      });
+    } catch (error) {
+      const reason = (error as { commitError?: Promise<never> }).commitError;
+      // Otherwise it was `work` that threw.
+      if (reason === undefined) throw error;
+      const cause: unknown = await reason.catch((why: unknown) => why);
+      await this.settle();
+      if (this.lastTransaction() < transaction) throw cause;
+      throw new NotFlushed(String(cause), { cause });
+    }
+  }
+
+  /**
+   * lmdb's promises of a commit that failed: one nobody waits for would end the process, and that
+   * of its flush stays open, so that closing would wait for ever. An empty commit, which touches no
+   * disk, takes their place.
+   */
+  private async settle(): Promise<void> {
+    this.root.committed.then(undefined, () => {});
+    await this.root.childTransaction(() => {});
+  }
+
+  /** The number of the last transaction that readers see. */
+  private lastTransaction(): number {
+    this.refresh();
+    return (this.root.getStats() as { lastTxnId: number }).lastTxnId;
   }
 
   /** Resolves when everything committed so far would survive power loss. */
@@ -106,11 +148,15 @@ export class Environment {
   }
 }
 
-function syncPath(path: string): void {
-  const descriptor = openSync(path, 'r');
+/**
+ * Throws where the disk has no room for a new environment. lmdb would find out by writing to a file
+ * in its address space, which ends the process.
+ */
+function requireRoom(folder: string): void {
+  const path = join(folder, 'room');
   try {
-    fsyncSync(descriptor);
+    writeFileSync(path, Buffer.alloc(NEW_BYTES), { flush: true });
   } finally {
-    closeSync(descriptor);
+    rmSync(path, { force: true });
   }
 }

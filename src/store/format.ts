@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { makeFolder, syncPath } from './folders.ts';
 
 /** The version of the layout on disk; raised when older software could no longer read it. */
 const FORMAT_VERSION = 1;
@@ -24,7 +25,7 @@ export function checkDirectory(directory: string): void {
  * pass. Throws STORE_FORMAT, with what to do, for anything else.
  */
 export function claimDirectory(directory: string): void {
-  mkdirSync(directory, { recursive: true });
+  makeFolder(directory);
   const path = join(directory, FILE);
   if (!existsSync(path)) {
     const others = readdirSync(directory).filter((name) => name !== 'lost+found');
@@ -36,6 +37,7 @@ export function claimDirectory(directory: string): void {
       );
     }
     writeFileSync(path, `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`, { flush: true });
+    syncPath(directory);
     return;
   }
   const found = readFormat(path);

@@ -1,13 +1,15 @@
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
 import type { Micros } from '../ground/time.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
 import { Catalogue, type FeatureView, type ModelVersion } from './catalogue.ts';
+import { DATA_FILE } from './environment.ts';
 import { claimDirectory } from './format.ts';
 import { lockDirectory } from './lock.ts';
 import { VersionStore } from './version-store.ts';
-import { Writer } from './writer.ts';
+import { unavailable, Writer } from './writer.ts';
 
 /** A data directory, open for reading and, as the only process, for writing. */
 export interface Store {
@@ -22,9 +24,9 @@ export interface Store {
   version(view: string, version: string): VersionStore;
   /** See `Writer.commit`. */
   commit(view: string, version: string, request: CommitRequest): Promise<CommitResult>;
-  /** Adds a view with one version, durable on return. */
+  /** Adds a view that is not there, durable on return. Throws STORE_UNAVAILABLE. */
   createView(view: FeatureView): void;
-  /** Adds a version to a view, durable on return. */
+  /** Adds a version that the view does not have, durable on return. Throws STORE_UNAVAILABLE. */
   addVersion(view: string, version: ModelVersion): void;
   /** Drops a view with all that it holds. */
   dropView(view: string): Promise<void>;
@@ -52,6 +54,8 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
   catalogue.finishDrops();
   const stores = new Map<string, VersionStore>();
 
+  const dropping = new Set<string>();
+
   function openVersion(view: string, { version, dim, dtype }: ModelVersion): void {
     stores.set(
       nameOf(view, version),
@@ -59,7 +63,11 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     );
   }
   for (const view of catalogue.views()) {
-    for (const each of Object.values(view.versions)) openVersion(view.name, each);
+    for (const each of Object.values(view.versions)) {
+      // Opening would make an empty one, and the view would have forgotten all that it held.
+      requireFiles(catalogue.folder(view.name, each.version), nameOf(view.name, each.version));
+      openVersion(view.name, each);
+    }
   }
   const writer = new Writer(catalogue, [...stores.values()], clock);
 
@@ -72,6 +80,20 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       );
     }
     return found;
+  }
+
+  /** Opens the versions that are new in the view, and stores the view; all of it or nothing. */
+  function add(view: FeatureView, added: readonly ModelVersion[]): void {
+    try {
+      for (const version of added) openVersion(view.name, version);
+      catalogue.put(view);
+    } catch (error) {
+      for (const { version } of added) {
+        void stores.get(nameOf(view.name, version))?.close();
+        stores.delete(nameOf(view.name, version));
+      }
+      throw unavailable(error);
+    }
   }
 
   return {
@@ -91,28 +113,47 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       return writer.commit(mustGet(viewName, versionName), request);
     },
     createView(view) {
-      for (const added of Object.values(view.versions)) {
-        // What a crash left of a creation that was never acknowledged.
-        rmSync(catalogue.folder(view.name, added.version), { recursive: true, force: true });
-        openVersion(view.name, added);
+      if (dropping.has(view.name)) {
+        throw new TidemarkError(
+          'STORE_UNAVAILABLE',
+          `the feature view ${view.name} is being dropped: try again after a moment`,
+        );
       }
-      catalogue.put(view);
+      // Names that differ in case alone are one folder on some disks.
+      const folded = view.name.toLowerCase();
+      const alike = catalogue.views().find(({ name }) => name.toLowerCase() === folded);
+      if (alike !== undefined) throw isThere(alike.name);
+      // What a crash left of a creation that was never acknowledged, or of a drop.
+      rmSync(catalogue.folder(view.name), { recursive: true, force: true });
+      add(view, Object.values(view.versions));
     },
     addVersion(viewName, added) {
       const view = catalogue.mustGetView(viewName);
+      const folded = added.version.toLowerCase();
+      const alike = Object.keys(view.versions).find((name) => name.toLowerCase() === folded);
+      if (alike !== undefined) throw isThere(nameOf(viewName, alike));
       rmSync(catalogue.folder(viewName, added.version), { recursive: true, force: true });
-      openVersion(viewName, added);
-      catalogue.put({ ...view, versions: { ...view.versions, [added.version]: added } });
+      add({ ...view, versions: { ...view.versions, [added.version]: added } }, [added]);
     },
     async dropView(viewName) {
       const view = catalogue.mustGetView(viewName);
       const names = Object.keys(view.versions).map((name) => nameOf(viewName, name));
       const dropped = names.flatMap((name) => stores.get(name) ?? []);
-      // No new commit finds it; those on their way finish first.
+      // From here on it is gone: no new commit finds it, and those on their way finish first.
+      try {
+        catalogue.drop(viewName);
+      } catch (error) {
+        throw unavailable(error);
+      }
       for (const name of names) stores.delete(name);
-      await writer.drain();
-      for (const gone of dropped) await gone.close();
-      catalogue.drop(viewName);
+      dropping.add(viewName);
+      try {
+        await writer.drain();
+        for (const gone of dropped) await gone.close();
+        catalogue.finishDrop(viewName);
+      } finally {
+        dropping.delete(viewName);
+      }
     },
     async close() {
       await writer.drain();
@@ -121,6 +162,18 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       release();
     },
   };
+}
+
+function requireFiles(folder: string, name: string): void {
+  if (existsSync(join(folder, DATA_FILE))) return;
+  throw new TidemarkError(
+    'STORE_CORRUPT',
+    `${name} has lost its file: there is no ${DATA_FILE} in ${folder}; restore a backup`,
+  );
+}
+
+function isThere(name: string): TidemarkError {
+  return new TidemarkError('VIEW_CONFLICT', `${name} is there already: take another name`);
 }
 
 function nameOf(view: string, version: string): string {

@@ -32,6 +32,8 @@ export class VectorPool {
     this.scratch.set(vector);
     const view = new DataView(this.scratch.buffer);
     view.setUint32(this.vectorBytes, crc32(vector), true);
+    // A commit that was rolled back may have read another vector under this id.
+    this.checked.clear(id);
     void this.table.put(id, this.scratch, { append: true });
   }
 

@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { Catalogue } from './catalogue.ts';
 import { Chunk, TOMBSTONE } from './chunk.ts';
 import { isEntityId } from './entity-id.ts';
+import { DATA_FILE } from './environment.ts';
 import { checkDirectory } from './format.ts';
 import type { TimelineKey } from './keys.ts';
 import { lockDirectory } from './lock.ts';
@@ -49,8 +51,8 @@ export async function verifyStore(
       for (const { version, dim, dtype } of Object.values(view.versions)) {
         const folder = catalogue.folder(view.name, version);
         const where = `${view.name}@${version}`;
-        if (!existsSync(folder)) {
-          result.problems.push({ where, what: `its folder ${folder} is missing` });
+        if (!existsSync(join(folder, DATA_FILE))) {
+          result.problems.push({ where, what: `there is no ${DATA_FILE} in its folder ${folder}` });
           continue;
         }
         const store = new VersionStore(folder, dim, dtype);

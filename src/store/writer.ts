@@ -2,6 +2,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
 import type { Catalogue } from './catalogue.ts';
 import { Commit } from './commit.ts';
+import { NotFlushed } from './environment.ts';
 import type { VersionStore } from './version-store.ts';
 
 /** Seqs are reserved in blocks, durably and before use, so that none is ever given twice. */
@@ -30,6 +31,8 @@ export class Writer {
   private clock: () => number;
   private queue: Waiting[] = [];
   private running: Promise<void> | undefined;
+  /** The request that was asked last. */
+  private asked: Promise<unknown> = Promise.resolve();
   private publishing: Promise<void> = Promise.resolve();
   private unflushed = 0;
   private nextSeq: number;
@@ -74,13 +77,15 @@ export class Writer {
     const result = new Promise<CommitResult>((resolve, reject) => {
       this.queue.push({ version, request, resolve, reject });
     });
+    this.asked = result.catch(() => {});
     this.running ??= this.run();
     return result;
   }
 
   /** Resolves when all that was asked so far has been answered. */
   async drain(): Promise<void> {
-    while (this.running !== undefined) await this.running;
+    // Not until nothing is asked any more: others may go on asking for ever.
+    await this.asked;
     await this.publishing;
   }
 
@@ -92,9 +97,10 @@ export class Writer {
       try {
         await this.commitGroup(group);
       } catch (error) {
+        if (error instanceof NotFlushed) this.broken = error;
         // One request must not take down those that happened to wait beside it.
         if (group.length === 1) group[0]!.reject(unavailable(error));
-        else for (const one of group) await this.commitGroup([one]).catch(failed(one));
+        else for (const one of group) await this.commitAlone(one);
       }
       if (this.unflushed >= UNFLUSHED_MAX) await this.publishing;
     }
@@ -114,7 +120,17 @@ export class Writer {
     return this.queue.splice(0, taken);
   }
 
+  private async commitAlone(one: Waiting): Promise<void> {
+    try {
+      await this.commitGroup([one]);
+    } catch (error) {
+      if (error instanceof NotFlushed) this.broken = error;
+      one.reject(unavailable(error));
+    }
+  }
+
   private async commitGroup(group: readonly Waiting[]): Promise<void> {
+    if (this.broken !== undefined) throw unavailable(this.broken);
     const { version } = group[0]!;
     const rows = group.reduce((sum, { request }) => sum + request.rows.rows, 0);
     if (this.nextSeq + rows > this.reserved) {
@@ -168,16 +184,14 @@ export class Writer {
   }
 }
 
-function failed(waiting: Waiting): (error: unknown) => void {
-  return (error) => waiting.reject(unavailable(error));
-}
-
-function unavailable(cause: unknown): TidemarkError {
+/** What the disk or the database refused, as an error for the caller. */
+export function unavailable(cause: unknown): TidemarkError {
   if (cause instanceof TidemarkError) return cause;
   const why = cause instanceof Error ? cause.message : String(cause);
-  return new TidemarkError(
-    'STORE_UNAVAILABLE',
-    `the write was not stored: ${why}; look at the disk and try again`,
-    { cause },
-  );
+  const message =
+    cause instanceof NotFlushed
+      ? `the disk did not take a flush: ${why}; nothing more is written until a restart, ` +
+        'which goes on from the last flush'
+      : `the write was not stored: ${why}; look at the disk and try again`;
+  return new TidemarkError('STORE_UNAVAILABLE', message, { cause });
 }

@@ -4,6 +4,7 @@ import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
 import { type Dtype, numbersOf, vectorBytes } from '../store/dtype.ts';
 import { parseEntityId } from '../store/entity-id.ts';
 import type { Store } from '../store/store.ts';
+import type { VersionStore } from '../store/version-store.ts';
 import { type Line, parseObject, readLines } from './formats/ndjson.ts';
 import { gather, resolveSpine } from './lookup.ts';
 import type { Question } from './question.ts';
@@ -57,18 +58,23 @@ export async function* joinNdjson(
   const rowBytes = plan.refs.reduce((sum, { version }) => sum + bytesOf(version), 0);
   const rowsMax = Math.max(1, Math.min(CHUNK_ROWS_MAX, Math.floor(CHUNK_BYTES / rowBytes)));
   const counts = plan.refs.map(() => new Counts());
+  const stores = plan.refs.map((ref) => storeOf(plan, ref));
   let lines: Line[] = [];
   let rows = 0;
   for await (const line of readLines(spine, plan.lineBytesMax)) {
     lines.push(line);
     rows++;
     if (lines.length === rowsMax) {
-      yield joinChunk(lines, plan, counts);
+      yield joinChunk(lines, plan, stores, counts);
       lines = [];
     }
   }
-  if (lines.length > 0) yield joinChunk(lines, plan, counts);
+  if (lines.length > 0) yield joinChunk(lines, plan, stores, counts);
   yield Buffer.from(`${JSON.stringify({ [SUMMARY]: summaryOf(plan, rows, counts) })}\n`);
+}
+
+function storeOf({ store }: JoinPlan, { view, version }: JoinRef): VersionStore {
+  return store.version(view.name, version.version);
 }
 
 function bytesOf({ dim, dtype }: ModelVersion): number {
@@ -76,13 +82,24 @@ function bytesOf({ dim, dtype }: ModelVersion): number {
 }
 
 /** The lines of one chunk, joined: resolve, then gather, for one model version after another. */
-function joinChunk(lines: readonly Line[], plan: JoinPlan, counts: readonly Counts[]): Buffer {
+function joinChunk(
+  lines: readonly Line[],
+  plan: JoinPlan,
+  stores: readonly VersionStore[],
+  counts: readonly Counts[],
+): Buffer {
   const rows = lines.map(parseObject);
   const moments = Float64Array.from(rows, (row) => momentOf(row[plan.timeColumn]));
   const parts = lines.map((line, at) => [spineColumns(line, rows[at]!, plan)]);
   plan.refs.forEach((ref, at) => {
     const { version } = ref;
-    const store = plan.store.version(ref.view.name, version.version);
+    const store = storeOf(plan, ref);
+    if (store !== stores[at]) {
+      throw new TidemarkError(
+        'VERSION_NOT_FOUND',
+        `the feature view ${ref.view.name} was dropped, and made anew, during the join`,
+      );
+    }
     const ids = rows.map((row) => idOf(row[ref.idColumn]));
     const resolution = resolveSpine(store, ids, moments, plan.question);
     if (plan.strict) refuseInvalid(resolution, lines, ref);

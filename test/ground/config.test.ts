@@ -1,7 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 
 import { loadConfig } from '../../src/config.ts';
 import { tempDirectory } from '../support/temp.ts';
@@ -60,6 +60,16 @@ test.each([
 
 test('a file that is named must be there', () => {
   expect(() => loadConfig({}, {}, '/nowhere/tidemark.yaml')).toThrow('cannot be read');
+});
+
+test('a file in the working directory that cannot be read is not passed over', () => {
+  const directory = tempDirectory();
+  const before = process.cwd();
+  onTestFinished(() => process.chdir(before));
+  process.chdir(directory);
+  expect(loadConfig({}, {}).port).toBe(8_080);
+  mkdirSync(join(directory, 'tidemark.yaml'));
+  expect(() => loadConfig({}, {})).toThrow('cannot be read');
 });
 
 test('two sources of one name are refused: offsets are kept by it (A12)', () => {

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
 
 import { RevisionBatch } from '../../src/store/batch.ts';
 import { openStore } from '../../src/store/store.ts';
+import { verifyStore } from '../../src/store/verify.ts';
 import { batchOf, TestClock, testStore, viewOf } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 
@@ -124,6 +125,140 @@ test('equal inputs share one vector, and each event is a revision all the same (
     entities: 3,
     nextVectorId: 1,
   });
+});
+
+test('an input whose vector came out another time with another last bit is a duplicate all the same (A4)', async () => {
+  const store = testStore();
+  for (const last of [2, 2.000_000_2]) {
+    const rows = new RevisionBatch(8);
+    rows.nextPayload().set(new Uint8Array(new Float32Array([1, last]).buffer));
+    rows.addRow('a', 1, 1, rows.addFilled(new Uint8Array(16).fill(7)));
+    const { outcomes } = await store.commit('job', 'v1', { rows });
+    expect(outcomes).toEqual([last === 2 ? 'latest' : 'duplicate']);
+  }
+});
+
+test('a view or a version that is there is not created again, nor one that differs in case alone', async () => {
+  const store = testStore();
+  await store.commit('job', 'v1', { rows: one('a', 1) });
+  const { v1 } = viewOf('job').versions;
+  expect(() => store.createView(viewOf('job'))).toThrow('job is there already');
+  expect(() => store.createView(viewOf('JOB'))).toThrow('job is there already');
+  expect(() => store.addVersion('job', v1!)).toThrow('job@v1 is there already');
+  expect(() => store.addVersion('job', { ...v1!, version: 'V1' })).toThrow('is there already');
+  expect(store.version('job', 'v1').counters().revisions).toBe(1);
+});
+
+test('a view that is being dropped is gone at once, and its name is free when it is done', async () => {
+  const store = testStore();
+  const commit = store.commit('job', 'v1', { rows: one('a', 1) });
+  const drop = store.dropView('job');
+  await expect(store.dropView('job')).rejects.toThrow('there is no feature view');
+  expect(() => store.createView(viewOf('job'))).toThrow('is being dropped');
+  expect((await commit).outcomes).toEqual(['latest']);
+  await drop;
+  store.createView(viewOf('job'));
+  await store.commit('job', 'v1', { rows: one('b', 1) });
+  expect(store.version('job', 'v1').counters().revisions).toBe(1);
+});
+
+test('a drop ends, however much others go on writing', async () => {
+  const store = testStore();
+  const state = { dropped: false, written: 0 };
+  async function write(view: string): Promise<void> {
+    while (!state.dropped) {
+      await store.commit(view, 'v1', { rows: one('a', ++state.written) });
+    }
+  }
+  for (const name of ['member', 'resume']) store.createView(viewOf(name));
+  // While one of them is being committed, the other one waits: there is always something to do.
+  const writers = ['member', 'resume', 'member', 'resume'].map(write);
+  await store.dropView('job');
+  state.dropped = true;
+  await Promise.all(writers);
+  expect(state.written).toBeGreaterThan(0);
+});
+
+test('a drop that could not be finished does not take a later view of that name with it', async () => {
+  const directory = tempDirectory();
+  let store = openStore(directory, clock);
+  store.createView(viewOf('job'));
+  // As a crash leaves it, or an unlink that fails: forgotten, the files still there.
+  store.catalogue.drop('job');
+  store.createView(viewOf('job'));
+  await store.commit('job', 'v1', { rows: one('a', 1) });
+  await store.close();
+  store = openStore(directory, clock);
+  onTestFinished(async () => store.close());
+  expect(store.version('job', 'v1').counters().revisions).toBe(1);
+});
+
+test('a version that lost its file is not opened as an empty one', async () => {
+  const directory = tempDirectory();
+  const store = openStore(directory, clock);
+  store.createView(viewOf('job'));
+  await store.close();
+  rmSync(join(directory, 'views/job/v1'), { recursive: true });
+  expect(() => openStore(directory, clock)).toThrow('job@v1 has lost its file');
+  expect((await verifyStore(directory)).problems).toMatchObject([{ where: 'job@v1' }]);
+});
+
+test('what a kill -9 left committed and not flushed is not served: a power loss would take it back (A9)', async () => {
+  const directory = tempDirectory();
+  const file = join(directory, 'views/job/v1/data.mdb');
+  let store = openStore(directory, clock);
+  store.createView(viewOf('job'));
+  await store.commit('job', 'v1', { rows: one('a', 1) });
+  await store.close();
+  // lmdb's mark of its last flush: the second half of the first page.
+  const flushed = readFileSync(file).subarray(2_048, 4_096);
+  store = openStore(directory, clock);
+  await store.commit('job', 'v1', { rows: one('b', 1) });
+  await store.close();
+  const bytes = readFileSync(file);
+  flushed.copy(bytes, 2_048);
+  writeFileSync(file, bytes);
+  store = openStore(directory, clock);
+  expect(store.version('job', 'v1').counters().revisions).toBe(1);
+  await store.commit('job', 'v1', { rows: one('c', 1) });
+  await store.close();
+  expect((await verifyStore(directory)).problems).toEqual([]);
+});
+
+test('what a full disk refuses is not stored, and the rest goes on (A9)', async () => {
+  const directory = tempDirectory();
+  // A limit on the size of files is what a test can have of a full disk.
+  const script = `
+    import { openStore } from ${JSON.stringify(join(import.meta.dirname, '../../src/store/store.ts'))};
+    import { batchOf, viewOf } from ${JSON.stringify(join(import.meta.dirname, '../support/store.ts'))};
+    const store = openStore(${JSON.stringify(directory)}, () => 0);
+    store.createView(viewOf('job', 256));
+    let event = 0;
+    let stored = 0;
+    async function push(count) {
+      const rows = Array.from({ length: count }, () => ({ id: 'a', event: ++event, vector: Array(256).fill(event) }));
+      const { outcomes } = await store.commit('job', 'v1', { rows: batchOf(rows, 256) });
+      stored += outcomes.length;
+    }
+    let refused;
+    while (refused === undefined) await push(100).catch((error) => (refused = error));
+    const together = await Promise.allSettled([push(100), push(100)]);
+    await push(1);
+    await store.close();
+    console.log(JSON.stringify({ stored, code: refused.code, together: together.map(({ status }) => status) }));
+  `;
+  const child = spawn(
+    'bash',
+    ['-c', 'ulimit -f 2048; exec "$0" "$@"', process.execPath, '--input-type=module', '-e', script],
+    { stdio: ['ignore', 'pipe', 'ignore'] },
+  );
+  let said = '';
+  child.stdout.on('data', (bytes: Buffer) => (said += bytes.toString()));
+  expect(await once(child, 'close')).toEqual([0, null]);
+  const { stored, ...rest } = JSON.parse(said) as { stored: number };
+  expect(rest).toEqual({ code: 'STORE_UNAVAILABLE', together: ['rejected', 'rejected'] });
+  const { problems, checked } = await verifyStore(directory);
+  expect({ problems, revisions: checked.revisions }).toEqual({ problems: [], revisions: stored });
 });
 
 test('a view and all that it held are gone when it is dropped, and its name is free', async () => {

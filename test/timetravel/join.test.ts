@@ -7,20 +7,13 @@ import { batchOf, type TestRow, testStore } from '../support/store.ts';
 
 type Row = Record<string, unknown>;
 
-async function join(
+function planOf(
   store: Store,
-  spine: string,
   question: Partial<Question> = {},
   plan: Partial<JoinPlan> = {},
-): Promise<{ rows: Row[]; summary: Row; text: string }> {
+): JoinPlan {
   const view = store.catalogue.mustGetView('job');
-  const parts: Buffer[] = [];
-  // Bytes come in pieces that know nothing of lines.
-  const bytes = Buffer.from(spine);
-  async function* pieces() {
-    for (let from = 0; from < bytes.length; from += 7) yield bytes.subarray(from, from + 7);
-  }
-  const joined = joinNdjson(pieces(), {
+  return {
     store,
     refs: [{ name: 'job', view, version: view.versions['v1']!, idColumn: 'job_id' }],
     question: {
@@ -36,7 +29,22 @@ async function join(
     lineBytesMax: 1_000,
     strict: false,
     ...plan,
-  });
+  };
+}
+
+async function join(
+  store: Store,
+  spine: string | Buffer,
+  question: Partial<Question> = {},
+  plan: Partial<JoinPlan> = {},
+): Promise<{ rows: Row[]; summary: Row; text: string }> {
+  const parts: Buffer[] = [];
+  // Bytes come in pieces that know nothing of lines.
+  const bytes = Buffer.from(spine);
+  async function* pieces() {
+    for (let from = 0; from < bytes.length; from += 7) yield bytes.subarray(from, from + 7);
+  }
+  const joined = joinNdjson(pieces(), planOf(store, question, plan));
   for await (const part of joined) parts.push(part);
   const text = Buffer.concat(parts).toString();
   const rows = text
@@ -130,6 +138,13 @@ test('a row whose id or time is not in order is INVALID and does not fail the jo
   await expect(join(store, spineRow('a', 'noon'), {}, { strict: true })).rejects.toThrow('line 1');
 });
 
+test('a spine that is not UTF-8 is refused, because its ids would be taken for others (A11)', async () => {
+  const store = await storeWith({ id: '\ufffd', event: 0, vector: [1, 1] });
+  const spine = Buffer.from(spineRow('?', second(1)));
+  spine[spine.indexOf('?')] = 0xff;
+  await expect(join(store, spine)).rejects.toThrow('line 1 is not UTF-8');
+});
+
 test('the same join at the same snapshot is byte-identical after further writes, late ones too (A9)', async () => {
   const store = await storeWith({ id: 'a', event: 10 * S, vector: [1, 1] });
   const { snapshot } = store;
@@ -154,4 +169,19 @@ test.each([
 ])('the line %s ends the join with an error that names it', async (line, message) => {
   const store = await storeWith({ id: 'a', event: 0, vector: [1, 1] });
   await expect(join(store, `${spineRow('a', second(1))}\n${line}`)).rejects.toThrow(message);
+});
+
+test('a view that is dropped and made anew during a join ends it, rather than answer for the old one (A9)', async () => {
+  const store = await storeWith({ id: 'a', event: 0, vector: [1, 1] });
+  const view = store.catalogue.mustGetView('job');
+  const line = Buffer.from(`${spineRow('a', second(1))}\n`.repeat(4_096));
+  async function* spine() {
+    yield line;
+    await store.dropView('job');
+    store.createView(view);
+    yield line;
+  }
+  const joined = joinNdjson(spine(), planOf(store));
+  expect((await joined.next()).done).toBe(false);
+  await expect(joined.next()).rejects.toThrow('was dropped');
 });

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 import { TidemarkError } from '../../ground/errors.ts';
 
 const NEWLINE = 0x0a;
@@ -54,6 +56,10 @@ function isBlank(bytes: Uint8Array): boolean {
 
 /** The object in a line. Throws BAD_REQUEST, with the line's number, when it is none. */
 export function parseObject({ number, bytes }: Line): Record<string, unknown> {
+  // Decoding would put U+FFFD for what is not UTF-8: another text, and perhaps another entity's id.
+  if (!isUtf8(bytes)) {
+    throw new TidemarkError('BAD_REQUEST', `line ${number} is not UTF-8`);
+  }
   let value: unknown;
   try {
     value = JSON.parse(bytes.toString('utf8'));
