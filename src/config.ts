@@ -144,7 +144,10 @@ function describe(issue: z.core.$ZodIssue): string {
     const keys = issue.keys.map((name) => (key === '' ? name : `${key}.${name}`));
     return `${keys.join(', ')}: there is no such setting`;
   }
-  return `${key}: got ${JSON.stringify(issue.input) ?? 'nothing'}; ${issue.message}`;
+  // A wrong discriminator is reported with the whole object.
+  const discriminator = issue.code === 'invalid_union' ? issue.discriminator : undefined;
+  const got = discriminator === undefined ? issue.input : (issue.input as Settings)[discriminator];
+  return `${key}: got ${JSON.stringify(got) ?? 'nothing'}; ${issue.message}`;
 }
 
 function badConfig(message: string): TidemarkError {

@@ -53,7 +53,7 @@ test.each([
     'sources: [{name: jobs, format: raw, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
     'expected the brokers',
   ],
-  ['sources: [{name: jobs, format: row}]', 'expected a source with the format'],
+  ['sources: [{name: jobs, format: row}]', 'got "row"; expected a source with the format'],
 ])('the setting %s is refused with its key, its value and what was expected', (text, message) => {
   expect(() => loadConfig({}, {}, file(text))).toThrow(message);
 });

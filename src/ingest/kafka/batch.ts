@@ -1,0 +1,71 @@
+import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
+
+import type { CommitResult } from '../../store/batch.ts';
+import type { MapRecord } from '../mapping.ts';
+import type { Prepare } from '../prepare.ts';
+import { buildChunk, type Chunk, sourceRecord } from './chunk.ts';
+import type { CommitLine } from './commit-line.ts';
+import type { SourceCounters } from './counters.ts';
+import type { Destination } from './destination.ts';
+import type { Position } from './position.ts';
+
+/** Records in one commit at most, so that a commit, and what a crash repeats, is bounded. */
+const CHUNK_RECORDS = 500;
+
+export interface BatchParts {
+  config: { name: string };
+  destination: Destination;
+  map: MapRecord;
+  prepare: Prepare;
+  counters: SourceCounters;
+}
+
+/**
+ * Sends a fetched batch to the store, chunk after chunk, each with the offset after it. Resolves
+ * when all of it is on its way down the position's line, so that the next fetch is under way while
+ * this one is written. Leaves between chunks when `leave` says so.
+ * Rejects when a chunk cannot be prepared.
+ */
+export async function sendBatch(
+  parts: BatchParts,
+  payload: EachBatchPayload,
+  position: Position,
+  line: CommitLine,
+  leave: () => boolean,
+): Promise<void> {
+  const { destination } = parts;
+  const { topic, partition, messages } = payload.batch;
+  for (let at = 0; at < messages.length && !leave(); at += CHUNK_RECORDS) {
+    const part = messages.slice(at, at + CHUNK_RECORDS);
+    const records = part.map((message) => sourceRecord(topic, partition, message));
+    const chunk = await buildChunk(parts, records, destination.now());
+    if (leave()) break;
+    const isLast = at + part.length === messages.length;
+    const next = offsetAfter(payload, part, isLast);
+    const result = destination.commit(chunk, position, position.sent, next);
+    position.send(next);
+    // kafkajs keeps this in memory only; where reading goes on after a failure is sought.
+    payload.resolveOffset(part.at(-1)!.offset);
+    await line.add(result, (answer) => {
+      count(parts.counters, chunk, answer);
+      if (position.line !== line) return;
+      position.stored = next;
+      position.reached = chunk.reached;
+    });
+  }
+}
+
+/** After the last record of a batch come, at times, markers of transactions, which nobody is shown. */
+function offsetAfter(
+  { batch }: EachBatchPayload,
+  part: readonly KafkaMessage[],
+  isLast: boolean,
+): bigint {
+  return BigInt(isLast ? batch.lastOffset() : part.at(-1)!.offset) + 1n;
+}
+
+function count({ events }: SourceCounters, chunk: Chunk, { outcomes }: CommitResult): void {
+  for (const outcome of outcomes) events[outcome]++;
+  events.dead_letter += chunk.deadLetters.length;
+  events.skipped += chunk.skipped;
+}

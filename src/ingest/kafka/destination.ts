@@ -1,0 +1,83 @@
+import { TidemarkError } from '../../ground/errors.ts';
+import { type CommitResult, RevisionBatch } from '../../store/batch.ts';
+import type { ModelVersion } from '../../store/catalogue.ts';
+import { vectorBytes } from '../../store/dtype.ts';
+import type { Store } from '../../store/store.ts';
+import type { VersionStore } from '../../store/version-store.ts';
+import type { SourceConfig } from '../source-config.ts';
+import type { Chunk } from './chunk.ts';
+
+/** The stored offset was not the expected one: another wrote, and this one's work counts for nothing. */
+export class Fenced extends Error {
+  override name = 'Fenced';
+}
+
+/** The model version that a source is bound to, and the source's offsets in it. */
+export class Destination {
+  readonly target: ModelVersion;
+  private store: Store;
+  private config: SourceConfig;
+
+  /** Throws VIEW_NOT_FOUND, VERSION_NOT_FOUND. */
+  constructor(store: Store, config: SourceConfig) {
+    this.target = targetOf(store, config);
+    this.store = store;
+    this.config = config;
+  }
+
+  now(): number {
+    return this.store.clock();
+  }
+
+  /** The next offset to read; undefined before the partition's first commit. */
+  nextOffset(topic: string, partition: number): bigint | undefined {
+    const { environment, offsets } = this.versionStore();
+    environment.refresh();
+    return offsets.next({ source: this.config.name, topic, partition });
+  }
+
+  /** Commits a chunk with the offset after it (A12). The answer may say that it was fenced. */
+  async commit(
+    { rows, deadLetters }: Pick<Chunk, 'rows' | 'deadLetters'>,
+    { topic, partition }: { topic: string; partition: number },
+    expected: bigint | undefined,
+    next: bigint,
+  ): Promise<CommitResult> {
+    const { name, feature_view, version } = this.config;
+    this.versionStore();
+    return await this.store.commit(feature_view, version, {
+      rows,
+      deadLetters,
+      offset: { source: name, topic, partition, expected, next },
+    });
+  }
+
+  /** Moves the offset alone. Rejects with Fenced. */
+  async advance(
+    at: { topic: string; partition: number },
+    expected: bigint | undefined,
+    next: bigint,
+  ): Promise<void> {
+    const { dim, dtype } = this.target;
+    const rows = new RevisionBatch(vectorBytes(dim, dtype), 0);
+    const { fenced } = await this.commit({ rows, deadLetters: [] }, at, expected, next);
+    if (fenced) throw new Fenced();
+  }
+
+  /** Throws when the version is not the one that records were prepared for. */
+  private versionStore(): VersionStore {
+    const { feature_view, version } = this.config;
+    const now = targetOf(this.store, this.config);
+    if (now.created_timestamp !== this.target.created_timestamp) {
+      throw new TidemarkError(
+        'VERSION_NOT_FOUND',
+        `the model version ${feature_view}@${version} was made anew while it was read into`,
+      );
+    }
+    return this.store.version(feature_view, version);
+  }
+}
+
+function targetOf({ catalogue }: Store, { feature_view, version }: SourceConfig): ModelVersion {
+  return catalogue.mustGetVersion(catalogue.mustGetView(feature_view), version);
+}

@@ -1,0 +1,163 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { assert } from '../../ground/assert.ts';
+import type { ModelVersion } from '../../store/catalogue.ts';
+import type { Store } from '../../store/store.ts';
+import { compileMapping } from '../mapping.ts';
+import { type Prepare, vectorPreparer } from '../prepare.ts';
+import type { KafkaConnection, SourceConfig } from '../source-config.ts';
+import { createClient, type Log } from './client.ts';
+import { newCounters, type SourceCounters } from './counters.ts';
+import { Destination } from './destination.ts';
+import { endOf, type SessionEnd } from './session-end.ts';
+import { type Pace, Session } from './session.ts';
+
+export interface SourceOptions {
+  config: SourceConfig;
+  connection: KafkaConnection;
+  store: Store;
+  /** How far a time may be ahead of what it may not be ahead of, µs (A13). */
+  futureSkewMax: number;
+  /** What makes texts ready for commits to a version. Sources of vectors bring their own. */
+  preparer?: (version: ModelVersion) => Prepare;
+  log: Log;
+  pace?: Partial<Pace>;
+}
+
+/**
+ * `degraded`: it reads what it can, or tries to; the message says what is wrong.
+ * `halted`: a person must decide; nothing is read until the source is started anew.
+ */
+export type SourceState = 'starting' | 'running' | 'degraded' | 'halted' | 'stopped';
+
+interface PartitionStatus {
+  topic: string;
+  partition: number;
+  /** The next offset to read, as stored; null before the partition's first commit. */
+  next_offset: number | null;
+  high_watermark: number;
+  /** Records to read up to the high watermark. */
+  lag: number;
+  /** How old the last committed record is while there is a lag, else 0. */
+  lag_seconds: number;
+}
+
+export interface SourceStatus {
+  name: string;
+  state: SourceState;
+  message?: string;
+  partitions: PartitionStatus[];
+}
+
+const PACE: Pace = { tick: 5_000, silence: 60_000, retry: 500, retryLongest: 10_000 };
+
+/**
+ * Reads topics of Kafka into one model version, each record once (A12): the offset is stored in the
+ * commit that its records are stored in, and what the store says is where reading goes on.
+ *
+ * A record that cannot become a revision becomes a dead letter. What fails for other reasons is
+ * tried again from the same offset, for ever. A client that crashes or falls silent is replaced.
+ */
+export class KafkaSource {
+  readonly counters: SourceCounters = newCounters();
+  private options: SourceOptions;
+  private session: Session | undefined;
+  private stopping = new AbortController();
+  private running: Promise<void> | undefined;
+  /** Why the last session that did not end well did. */
+  private end: Exclude<SessionEnd, { kind: 'stopped' }> | undefined;
+
+  constructor(options: SourceOptions) {
+    assert(
+      options.config.format !== 'json_fields' || options.preparer !== undefined,
+      'a source of texts is given what prepares them',
+    );
+    this.options = options;
+  }
+
+  /** Starts reading, in the background. Whether it succeeds is for `status` to say. */
+  start(): void {
+    assert(this.running === undefined, 'a source is started once');
+    this.running = this.run();
+  }
+
+  /** Finishes the commits under way and closes the client. */
+  async stop(): Promise<void> {
+    this.stopping.abort();
+    this.session?.stop();
+    await this.running;
+  }
+
+  status(): SourceStatus {
+    const { name } = this.options.config;
+    const now = this.options.store.clock();
+    const positions = [...(this.session?.partitions.values() ?? [])].toSorted(
+      (a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition,
+    );
+    const partitions = positions.map((position) => ({
+      topic: position.topic,
+      partition: position.partition,
+      next_offset: position.stored === undefined ? null : Number(position.stored),
+      high_watermark: Number(position.high),
+      lag: position.lag,
+      lag_seconds: position.lagSeconds(now),
+    }));
+    return { name, ...this.state(), partitions };
+  }
+
+  private state(): { state: SourceState; message?: string } {
+    if (this.end?.kind === 'halted') return { state: 'halted', message: this.end.message };
+    if (this.stopping.signal.aborted || this.running === undefined) return { state: 'stopped' };
+    const session = this.session?.isReading ? this.session : undefined;
+    const message = session ? session.trouble : this.end?.message;
+    if (message !== undefined) return { state: 'degraded', message };
+    return { state: session ? 'running' : 'starting' };
+  }
+
+  /** Session after session, with longer breaks between those that never got as far as reading. */
+  private async run(): Promise<void> {
+    const { log, config } = this.options;
+    const pace = { ...PACE, ...this.options.pace };
+    let wait = pace.retry;
+    while (!this.stopping.signal.aborted) {
+      const end = await this.runSession(pace);
+      if (end.kind === 'stopped') return;
+      this.end = end;
+      if (end.kind === 'halted') {
+        log.error({ source: config.name }, `the source is halted: ${end.message}`);
+        return;
+      }
+      this.counters.crashes++;
+      log.warn({ source: config.name }, `the source starts again: ${end.message}`);
+      wait = this.session?.hasJoined ? pace.retry : Math.min(wait * 2, pace.retryLongest);
+      await delay(wait, undefined, { signal: this.stopping.signal }).catch(() => {});
+    }
+  }
+
+  private async runSession(pace: Pace): Promise<SessionEnd> {
+    const { config, connection, store, futureSkewMax, log } = this.options;
+    const { preparer = vectorPreparer } = this.options;
+    try {
+      // The view may be made, or made anew, while the source waits for it.
+      const destination = new Destination(store, config);
+      const { target } = destination;
+      const groupId = [config.group_prefix, config.name, config.feature_view, config.version].join(
+        '-',
+      );
+      this.session = new Session({
+        config,
+        client: createClient(connection, groupId, log),
+        groupId,
+        destination,
+        map: compileMapping(config, target, futureSkewMax),
+        prepare: preparer(target),
+        counters: this.counters,
+        pace,
+        log,
+      });
+      return await this.session.run();
+    } catch (error) {
+      return endOf(error);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+import { isUtf8 } from 'node:buffer';
+
+import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
+import { parseEntityId } from '../store/entity-id.ts';
+
+/** A record as a source delivers it, before anybody has looked inside. */
+export interface SourceRecord {
+  topic: string;
+  partition: number;
+  offset: number;
+  key: Uint8Array | null;
+  value: Uint8Array | null;
+  headers: Readonly<Record<string, Uint8Array>>;
+  /** The record's own timestamp, µs; negative when it has none. */
+  timestamp: number;
+}
+
+/** A pre-computed vector: numbers to round to the version's dtype, or bytes that are of it. */
+export type GivenVector = { numbers: readonly number[] } | { bytes: Uint8Array };
+
+/** What a record says about one entity, and when that became true and known, µs. */
+export type Fact = { entityId: string; event: number; known: number } & (
+  | { kind: 'vector'; vector: GivenVector }
+  | { kind: 'text'; fields: Record<string, unknown> }
+  | { kind: 'delete' }
+);
+
+/** A record that is to become a revision. */
+export type MappedRecord = Fact & { offset: number };
+
+/** Why a record cannot become a revision. */
+export interface Rejection {
+  kind: 'rejected';
+  code: ErrorCode;
+  message: string;
+}
+
+/** What a record is: a revision to be, a dead letter, or nothing to note. */
+export type Mapping = MappedRecord | Rejection | { kind: 'skip' };
+
+/** The rejection that an error stands for; what is not about the record is thrown on. */
+export function rejection(error: unknown): Rejection {
+  if (!(error instanceof TidemarkError)) throw error;
+  return { kind: 'rejected', code: error.code, message: error.message };
+}
+
+/** The text of bytes from outside, which must be UTF-8. */
+export function parseUtf8(bytes: Uint8Array, what: string): string {
+  if (!isUtf8(bytes)) {
+    throw new TidemarkError('BAD_RECORD', `the ${what} is not UTF-8, expected well-formed UTF-8`);
+  }
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+/** The entity id that the record's key is. Throws BAD_ENTITY_ID. */
+export function keyEntityId({ key }: SourceRecord): string {
+  if (key === null) {
+    throw new TidemarkError('BAD_ENTITY_ID', 'the record has no key, expected the entity id');
+  }
+  if (!isUtf8(key)) {
+    throw new TidemarkError('BAD_ENTITY_ID', 'the key is not UTF-8, expected the entity id');
+  }
+  return parseEntityId(parseUtf8(key, 'key'));
+}
+
+/** The record's own timestamp, µs. Throws BAD_TIMESTAMP. */
+export function recordTime({ timestamp }: SourceRecord): number {
+  if (timestamp >= 0) return timestamp;
+  throw new TidemarkError('BAD_TIMESTAMP', 'the record has no timestamp, expected one');
+}
