@@ -86,7 +86,7 @@ async function readRecordLines(body: Buffer): Promise<unknown[]> {
   const records: unknown[] = [];
   for await (const line of readLines(Readable.from([body]), body.byteLength)) {
     try {
-      records.push(parseObject(line));
+      records.push(parseObject(line.bytes, 'the line'));
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error;
       records.push(new TidemarkError('BAD_RECORD', error.message));

@@ -88,7 +88,7 @@ function joinChunk(
   stores: readonly VersionStore[],
   counts: readonly Counts[],
 ): Buffer {
-  const rows = lines.map(parseObject);
+  const rows = lines.map(({ bytes, number }) => parseObject(bytes, `line ${number}`));
   const moments = Float64Array.from(rows, (row) => momentOf(row[plan.timeColumn]));
   const parts = lines.map((line, at) => [spineColumns(line, rows[at]!, plan)]);
   plan.refs.forEach((ref, at) => {

@@ -54,21 +54,21 @@ function isBlank(bytes: Uint8Array): boolean {
   return bytes.every((byte) => byte === 0x20 || byte === 0x09 || byte === 0x0d);
 }
 
-/** The object in a line. Throws BAD_REQUEST, with the line's number, when it is none. */
-export function parseObject({ number, bytes }: Line): Record<string, unknown> {
+/** The object in a line. Throws BAD_REQUEST, with what the line is to be called, when it is none. */
+export function parseObject(bytes: Buffer, name: string): Record<string, unknown> {
   // Decoding would put U+FFFD for what is not UTF-8: another text, and perhaps another entity's id.
   if (!isUtf8(bytes)) {
-    throw new TidemarkError('BAD_REQUEST', `line ${number} is not UTF-8`);
+    throw new TidemarkError('BAD_REQUEST', `${name} is not UTF-8`);
   }
   let value: unknown;
   try {
     value = JSON.parse(bytes.toString('utf8'));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new TidemarkError('BAD_REQUEST', `line ${number} is not JSON: ${why}`, { cause: error });
+    throw new TidemarkError('BAD_REQUEST', `${name} is not JSON: ${why}`, { cause: error });
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new TidemarkError('BAD_REQUEST', `line ${number} is not a JSON object`);
+    throw new TidemarkError('BAD_REQUEST', `${name} is not a JSON object`);
   }
   return value as Record<string, unknown>;
 }
