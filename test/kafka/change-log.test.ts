@@ -1,3 +1,5 @@
+import { resolve } from 'node:path';
+
 import { Unpackr } from 'msgpackr';
 import { expect, onTestFinished, test } from 'vitest';
 
@@ -5,6 +7,7 @@ import { loadConfig } from '../../src/config.ts';
 import { formatInstant, micros } from '../../src/ground/time.ts';
 import { openModel } from '../../src/ingest/inference/models.ts';
 import { OnnxEmbedder } from '../../src/ingest/inference/onnx-embedder.ts';
+import { pullModel } from '../../src/ingest/inference/pull.ts';
 import { startTidemark } from '../../src/main.ts';
 import { seeded } from '../model/random.ts';
 import {
@@ -20,7 +23,9 @@ import { Cluster, connection, describeKafka } from './cluster.ts';
 const missing = changeLogMissing();
 const PARTITIONS = 3;
 const unpackr = new Unpackr({ int64AsType: 'number', useRecords: false });
+/** The bundled model, or `minilm` for the real one, which is fetched when it is not there. */
 const MODEL = process.env['CHANGE_LOG_MODEL'] ?? 'hashing';
+const MODELS = resolve('.cache/models');
 
 interface Matrix {
   results: [
@@ -34,6 +39,7 @@ describeKafka('a real change log', () => {
   test.skipIf(missing !== undefined)(
     'through Kafka and inference answers every question as a replay of the file does (A1–A5, A7, A12)',
     async () => {
+      if (MODEL === 'minilm') await pullModel(MODELS, MODEL);
       const lines = changeLogLines();
       const changes = lines.map((line) => JSON.parse(line) as PostingChange);
       // The records are years old: a broker with its usual retention would delete them at once.
@@ -121,9 +127,7 @@ async function ingest(topic: string, events: number): Promise<{ url: string; sec
       data: tempDirectory(),
       port: 0,
       log_level: 'error',
-      ...(process.env['CHANGE_LOG_MODELS'] !== undefined && {
-        models: process.env['CHANGE_LOG_MODELS'],
-      }),
+      models: MODELS,
       kafka: connection(),
       sources: [
         {
@@ -176,8 +180,7 @@ async function ingest(topic: string, events: number): Promise<{ url: string; sec
 
 /** What the model itself says of each text. */
 async function embedAll(texts: readonly string[]): Promise<Map<string, Float32Array>> {
-  const models = process.env['CHANGE_LOG_MODELS'] ?? tempDirectory();
-  const embedder = await OnnxEmbedder.start(await openModel(models, MODEL));
+  const embedder = await OnnxEmbedder.start(await openModel(MODELS, MODEL));
   onTestFinished(async () => embedder.close());
   const vectors = new Map<string, Float32Array>();
   for (let from = 0; from < texts.length; from += 500) {
