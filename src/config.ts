@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 
-import { parse } from 'yaml';
+import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 
 import { limitsSchema } from './api/limits.ts';
@@ -61,6 +61,9 @@ export const configSchema = z
 /** The settings of a server, complete. Paths are absolute. */
 export type Config = z.output<typeof configSchema> & { models: string };
 
+/** Settings whose values are never shown. */
+const SECRET = /^kafka\.sasl\b/;
+
 type Settings = Record<string, unknown>;
 
 /**
@@ -74,8 +77,18 @@ export function loadConfig(
   environment: Record<string, string | undefined>,
   file?: string,
 ): Config {
-  const settings = merge(merge(readFile(file), readEnvironment(environment)), overrides);
-  const parsed = configSchema.safeParse(settings, { reportInput: true });
+  const fromFile = readFile(file);
+  const parse = (texts: ReadonlySet<string>) =>
+    configSchema.safeParse(merge(merge(fromFile, readEnvironment(environment, texts)), overrides), {
+      reportInput: true,
+    });
+  let parsed = parse(new Set());
+  if (!parsed.success) {
+    // A password of digits is a number to YAML: where a text is wanted, a variable is its text.
+    parsed = parse(
+      new Set(parsed.error.issues.filter(wantsText).map(({ path }) => path.join('.'))),
+    );
+  }
   if (!parsed.success) {
     throw badConfig(parsed.error.issues.map((issue) => describe(issue)).join('; '));
   }
@@ -96,7 +109,7 @@ function readFile(file: string | undefined): Settings {
   }
   let value: unknown;
   try {
-    value = parse(text);
+    value = parseYaml(text);
   } catch (error) {
     throw badConfig(`${path} is not YAML: ${String(error)}`);
   }
@@ -105,16 +118,20 @@ function readFile(file: string | undefined): Settings {
   return value;
 }
 
-function readEnvironment(environment: Record<string, string | undefined>): Settings {
+/** `texts`: the settings that are taken as they stand and not as YAML. */
+function readEnvironment(
+  environment: Record<string, string | undefined>,
+  texts: ReadonlySet<string>,
+): Settings {
   let settings: Settings = {};
   for (const [name, text] of Object.entries(environment)) {
     if (!name.startsWith(ENV_PREFIX) || NOT_SETTINGS.has(name) || text === undefined) continue;
     const path = name.slice(ENV_PREFIX.length).toLowerCase().split('__');
     let value: unknown;
     try {
-      value = parse(text);
-    } catch (error) {
-      throw badConfig(`${name}: got ${JSON.stringify(text)}, expected YAML: ${String(error)}`);
+      value = texts.has(path.join('.')) ? text : parseYaml(text);
+    } catch {
+      throw badConfig(`${name}: expected YAML`);
     }
     settings = merge(
       settings,
@@ -138,6 +155,10 @@ function isSettings(value: unknown): value is Settings {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+function wantsText(issue: z.core.$ZodIssue): boolean {
+  return issue.code === 'invalid_type' && issue.expected === 'string';
+}
+
 function describe(issue: z.core.$ZodIssue): string {
   const key = issue.path.join('.');
   if (issue.code === 'unrecognized_keys') {
@@ -147,7 +168,9 @@ function describe(issue: z.core.$ZodIssue): string {
   // A wrong discriminator is reported with the whole object.
   const discriminator = issue.code === 'invalid_union' ? issue.discriminator : undefined;
   const got = discriminator === undefined ? issue.input : (issue.input as Settings)[discriminator];
-  return `${key}: got ${JSON.stringify(got) ?? 'nothing'}; ${issue.message}`;
+  // What stands there may be a password, and messages end up in logs.
+  const shown = SECRET.test(key) && got !== undefined ? 'another value' : JSON.stringify(got);
+  return `${key}: got ${shown ?? 'nothing'}; ${issue.message}`;
 }
 
 function badConfig(message: string): TidemarkError {

@@ -71,7 +71,11 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
 
   try {
     const url = await server.listen({ host: config.host, port: config.port });
-    for (const name of modelsOf(store)) embedders.warm(name);
+    for (const name of modelsOf(store)) {
+      embedders.get(name).catch((error: unknown) => {
+        logger.error({ model: name, err: error }, 'the model cannot be used');
+      });
+    }
     for (const source of sources) source.start();
     logger.info({ url, data: config.data }, 'serving');
     return { url, stop };
@@ -88,25 +92,28 @@ function modelsOf(store: Store): Set<string> {
 }
 
 function readiness(store: Store, embedders: Embedders, sources: readonly KafkaSource[]): Readiness {
+  // A refused write does not make it unready: without requests it would never find out that there
+  // is room again, and reads go on.
+  const message = store.failure ?? store.refusal;
   const checks: Readiness['checks'] = {
-    store: store.failure === undefined ? { ok: true } : { ok: false, message: store.failure },
+    store: { ok: store.failure === undefined, ...(message !== undefined && { message }) },
   };
   const inUse = modelsOf(store);
-  for (const { name, state, message } of embedders.states()) {
+  for (const { name, state, message: why } of embedders.states()) {
     // A model that somebody only asked for is not what the server is there for.
     if (!inUse.has(name)) continue;
     checks[`model ${name}`] = {
       ok: state === 'warm',
       state,
-      ...(message !== undefined && { message }),
+      ...(why !== undefined && { message: why }),
     };
   }
   for (const source of sources) {
-    const { name, state, message, partitions } = source.status();
+    const { name, state, message: why, partitions } = source.status();
     checks[`source ${name}`] = {
       ok: state === 'running',
       state,
-      ...(message !== undefined && { message }),
+      ...(why !== undefined && { message: why }),
       partitions,
     };
   }

@@ -1,4 +1,5 @@
 import { TidemarkError } from './errors.ts';
+import { excerpt } from './excerpt.ts';
 
 declare const microsTag: unique symbol;
 
@@ -40,12 +41,12 @@ const RFC3339 =
 export function parseInstant(text: string): Micros {
   const match = RFC3339.exec(text);
   if (match === null) {
-    throw badTimestamp(quote(text), 'RFC 3339 with an offset, such as 2026-03-01T12:00:00Z');
+    throw badTimestamp(excerpt(text), 'RFC 3339 with an offset, such as 2026-03-01T12:00:00Z');
   }
   const [, year, month, day, hour, minute, second, fraction = '', finer = '', ...offset] = match;
   const [sign, offsetHour, offsetMinute] = offset;
   if (/[^0]/.test(finer)) {
-    throw badTimestamp(quote(text), 'no digits finer than a microsecond');
+    throw badTimestamp(excerpt(text), 'no digits finer than a microsecond');
   }
   const fields = [year, month, day, hour, minute, second].map(Number) as [
     number,
@@ -63,12 +64,12 @@ export function parseInstant(text: string): Micros {
   const sameTime = date.getUTCHours() === fields[3] && date.getUTCMinutes() === fields[4];
   const shift = Number(offsetHour ?? 0) * 60 + Number(offsetMinute ?? 0);
   if (!sameDay || !sameTime || fields[5] > 59 || Number(offsetMinute ?? 0) > 59 || shift > 1439) {
-    throw badTimestamp(quote(text), 'a date, a time of day and an offset that exist');
+    throw badTimestamp(excerpt(text), 'a date, a time of day and an offset that exist');
   }
   const seconds = date.getTime() / 1_000 - (sign === '-' ? -shift : shift) * 60;
   const value = seconds * MICROS_PER_SECOND + Number(fraction.padEnd(6, '0'));
   if (!isMicros(value)) {
-    throw badTimestamp(quote(text), 'a moment within ±2^53 microseconds of the epoch');
+    throw badTimestamp(excerpt(text), 'a moment within ±2^53 microseconds of the epoch');
   }
   return value;
 }
@@ -81,11 +82,6 @@ export function formatInstant(value: Micros): string {
   if (rest === 0) return `${whole}Z`;
   const digits = String(rest).padStart(6, '0');
   return `${whole}.${digits.endsWith('000') ? digits.slice(0, 3) : digits}Z`;
-}
-
-/** What stood there, as much of it as tells it apart. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 79)}…` : text);
 }
 
 function badTimestamp(got: string, expected: string): TidemarkError {

@@ -33,11 +33,6 @@ export class Embedders {
     return embedder;
   }
 
-  /** Starts the model in the background; `states` says what came of it. */
-  warm(name: string): void {
-    this.get(name).catch(() => {});
-  }
-
   /** Of every model that was asked for. */
   states(): EmbedderState[] {
     return [...this.found.values()];

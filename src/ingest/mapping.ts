@@ -1,3 +1,4 @@
+import { AssertionFailed } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
 import { jsonReader } from './json-records.ts';
@@ -30,7 +31,13 @@ export function compileMapping(
       checkClocks(fact, futureSkewMax, now);
       return { ...fact, offset: record.offset };
     } catch (error) {
-      return rejection(error);
+      if (error instanceof TidemarkError || error instanceof AssertionFailed) {
+        return rejection(error);
+      }
+      // Reading is a function of the record alone: what fails now fails at every try, and would
+      // hold up the partition for ever.
+      const message = `the record cannot be read: ${String(error)}`;
+      return { kind: 'rejected', code: 'BAD_RECORD', message };
     }
   };
 }

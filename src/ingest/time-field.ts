@@ -1,4 +1,5 @@
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 import { isMicros, type Micros, parseInstant } from '../ground/time.ts';
 
 export type TimeUnit = 's' | 'ms' | 'us' | 'rfc3339';
@@ -36,9 +37,4 @@ export function parseTimeField(value: unknown, unit: TimeUnit): Micros {
 function badTime(value: unknown, expected: string): TidemarkError {
   const got = value === undefined ? 'no time' : `the time ${excerpt(value)}`;
   return new TidemarkError('BAD_TIMESTAMP', `got ${got}, expected ${expected}`);
-}
-
-function excerpt(value: unknown): string {
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }

@@ -1,4 +1,5 @@
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 
 const ENTITY_ID_BYTES_MAX = 1_024;
 
@@ -24,14 +25,9 @@ export function parseEntityId(value: unknown): string {
   if (typeof id !== 'string' || !isEntityId(id)) {
     throw new TidemarkError(
       'BAD_ENTITY_ID',
-      `got the entity id ${describe(value)}, expected 1 to ${ENTITY_ID_BYTES_MAX} bytes of ` +
+      `got the entity id ${excerpt(value)}, expected 1 to ${ENTITY_ID_BYTES_MAX} bytes of ` +
         'well-formed UTF-8 without NUL, or a whole number within ±2^53',
     );
   }
   return id;
-}
-
-function describe(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

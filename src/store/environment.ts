@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
 
 import { makeFolder, syncPath } from './folders.ts';
+import { PAGE_BYTES, requireWhole } from './meta-page.ts';
 
 /**
  * The one door to lmdb. An environment is one file with several databases, one writer and any
@@ -64,12 +65,13 @@ export class Environment {
   readonly file: string;
   private root: RootDatabase<Bytes>;
 
-  /** Opens the environment in `folder`, creating it where there is none. */
+  /** Opens the environment in `folder`, creating it where there is none. Throws STORE_CORRUPT. */
   constructor(folder: string) {
     this.file = join(folder, DATA_FILE);
     const isNew = !existsSync(this.file);
     makeFolder(folder);
     if (isNew) requireRoom(folder);
+    else requireWhole(this.file);
     const options: RootDatabaseOptionsWithPath & { safeRestore: boolean } = {
       path: this.file,
       encoding: 'binary',
@@ -77,7 +79,7 @@ export class Environment {
       mapSize: MAP_BYTES,
       maxDbs: 12,
       maxReaders: 512,
-      pageSize: 4096,
+      pageSize: PAGE_BYTES,
       safeRestore: true,
     };
     this.root = open<Bytes>(options);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
@@ -8,6 +8,9 @@ import { makeFolder, syncPath } from './folders.ts';
 const FORMAT_VERSION = 1;
 
 const FILE = 'tidemark.json';
+/** What a crash leaves of a claim, beside what a new disk has of its own. */
+const NEW_FILE = 'tidemark.json.new';
+const NOBODYS = new Set([NEW_FILE, 'lost+found']);
 
 /** Throws STORE_FORMAT where there is no data directory of this format; changes nothing. */
 export function checkDirectory(directory: string): void {
@@ -28,7 +31,7 @@ export function claimDirectory(directory: string): void {
   makeFolder(directory);
   const path = join(directory, FILE);
   if (!existsSync(path)) {
-    const others = readdirSync(directory).filter((name) => name !== 'lost+found');
+    const others = readdirSync(directory).filter((name) => !NOBODYS.has(name));
     if (others.length > 0) {
       throw new TidemarkError(
         'STORE_FORMAT',
@@ -36,7 +39,12 @@ export function claimDirectory(directory: string): void {
           'name an empty or a new one',
       );
     }
-    writeFileSync(path, `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`, { flush: true });
+    // Whole or not there: half a file would make the directory nobody's.
+    const fresh = join(directory, NEW_FILE);
+    writeFileSync(fresh, `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`, {
+      flush: true,
+    });
+    renameSync(fresh, path);
     syncPath(directory);
     return;
   }

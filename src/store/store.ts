@@ -19,6 +19,8 @@ export interface Store {
   readonly waitingRows: number;
   /** Why nothing can be written any more; undefined while all is well. */
   readonly failure: string | undefined;
+  /** Why the last write was refused, as by a full disk; undefined once one has gone through. */
+  readonly refusal: string | undefined;
   clock(): Micros;
   /** The store of a model version of the catalogue. */
   version(view: string, version: string): VersionStore;
@@ -108,6 +110,9 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     },
     get failure() {
       return writer.failure;
+    },
+    get refusal() {
+      return writer.refusal;
     },
     async commit(viewName, versionName, request) {
       return writer.commit(mustGet(viewName, versionName), request);

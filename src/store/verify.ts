@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { TidemarkError } from '../ground/errors.ts';
 import { Catalogue } from './catalogue.ts';
 import { Chunk, TOMBSTONE } from './chunk.ts';
+import type { Dtype } from './dtype.ts';
 import { isEntityId } from './entity-id.ts';
 import { DATA_FILE } from './environment.ts';
 import { checkDirectory } from './format.ts';
@@ -55,7 +56,11 @@ export async function verifyStore(
           result.problems.push({ where, what: `there is no ${DATA_FILE} in its folder ${folder}` });
           continue;
         }
-        const store = new VersionStore(folder, dim, dtype);
+        const store = open(folder, dim, dtype);
+        if (store instanceof TidemarkError) {
+          result.problems.push({ where, what: store.message });
+          continue;
+        }
         try {
           const check = new VersionCheck(store, where, result, (checked) =>
             onProgress({ view: view.name, version, checked }),
@@ -72,6 +77,15 @@ export async function verifyStore(
     lock?.release();
   }
   return result;
+}
+
+function open(folder: string, dim: number, dtype: Dtype): VersionStore | TidemarkError {
+  try {
+    return new VersionStore(folder, dim, dtype);
+  } catch (error) {
+    if (error instanceof TidemarkError) return error;
+    throw error;
+  }
 }
 
 function tryLock(directory: string): { release(): void } | undefined {

@@ -40,6 +40,7 @@ export class Writer {
   private lastCreated: number;
   private durable: number;
   private broken: unknown;
+  private refused: string | undefined;
 
   /** `versions`: those that exist, to go on from. `clock`: now, µs. */
   constructor(catalogue: Catalogue, versions: readonly VersionStore[], clock: () => number) {
@@ -61,6 +62,11 @@ export class Writer {
   /** Why nothing can be written any more: a flush failed, and what the disk holds is unknown. */
   get failure(): string | undefined {
     return this.broken === undefined ? undefined : unavailable(this.broken).message;
+  }
+
+  /** Why the last commit was refused; undefined once one has gone through again. */
+  get refusal(): string | undefined {
+    return this.refused;
   }
 
   /** Rows that wait for their commit. */
@@ -99,7 +105,7 @@ export class Writer {
       } catch (error) {
         if (error instanceof NotFlushed) this.broken = error;
         // One request must not take down those that happened to wait beside it.
-        if (group.length === 1) group[0]!.reject(unavailable(error));
+        if (group.length === 1) this.refuse(group[0]!, error);
         else for (const one of group) await this.commitAlone(one);
       }
       if (this.unflushed >= UNFLUSHED_MAX) await this.publishing;
@@ -125,7 +131,7 @@ export class Writer {
       await this.commitGroup([one]);
     } catch (error) {
       if (error instanceof NotFlushed) this.broken = error;
-      one.reject(unavailable(error));
+      this.refuse(one, error);
     }
   }
 
@@ -153,7 +159,14 @@ export class Writer {
       version.putCounters(counters);
       return applied;
     });
+    this.refused = undefined;
     this.publish(group, results, seq - 1, version.environment.flushed());
+  }
+
+  private refuse({ reject }: Waiting, error: unknown): void {
+    const answer = unavailable(error);
+    this.refused = answer.message;
+    reject(answer);
   }
 
   /** Answers the group when it is durable, after all those before it. */

@@ -61,15 +61,16 @@ export async function* joinNdjson(
   const stores = plan.refs.map((ref) => storeOf(plan, ref));
   let lines: Line[] = [];
   let rows = 0;
+  const join = () => joinChunk(lines, rows === lines.length, plan, stores, counts);
   for await (const line of readLines(spine, plan.lineBytesMax)) {
     lines.push(line);
     rows++;
     if (lines.length === rowsMax) {
-      yield joinChunk(lines, plan, stores, counts);
+      yield join();
       lines = [];
     }
   }
-  if (lines.length > 0) yield joinChunk(lines, plan, stores, counts);
+  if (lines.length > 0) yield join();
   yield Buffer.from(`${JSON.stringify({ [SUMMARY]: summaryOf(plan, rows, counts) })}\n`);
 }
 
@@ -84,11 +85,13 @@ function bytesOf({ dim, dtype }: ModelVersion): number {
 /** The lines of one chunk, joined: resolve, then gather, for one model version after another. */
 function joinChunk(
   lines: readonly Line[],
+  isFirst: boolean,
   plan: JoinPlan,
   stores: readonly VersionStore[],
   counts: readonly Counts[],
 ): Buffer {
   const rows = lines.map(({ bytes, number }) => parseObject(bytes, `line ${number}`));
+  if (isFirst) requireColumns(rows, plan);
   const moments = Float64Array.from(rows, (row) => momentOf(row[plan.timeColumn]));
   const parts = lines.map((line, at) => [spineColumns(line, rows[at]!, plan)]);
   plan.refs.forEach((ref, at) => {
@@ -111,6 +114,19 @@ function joinChunk(
     }
   });
   return Buffer.from(parts.map(lineOf).join(''));
+}
+
+/** A column that no row has is a name mistaken, and would make every row INVALID. */
+function requireColumns(rows: readonly Record<string, unknown>[], plan: JoinPlan): void {
+  for (const column of [plan.timeColumn, ...plan.refs.map(({ idColumn }) => idColumn)]) {
+    if (rows.some((row) => Object.hasOwn(row, column))) continue;
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `none of the first ${rows.length} rows of the spine has the column ${column}; they have ` +
+        `${Object.keys(rows[0]!).slice(0, 20).join(', ') || 'none'}: say which one is meant ` +
+        'with timestamp_column or id_columns',
+    );
+  }
 }
 
 function lineOf([own, ...added]: string[]): string {

@@ -78,3 +78,34 @@ test('two sources of one name are refused: offsets are kept by it (A12)', () => 
   const text = `kafka: {brokers: ["127.0.0.1:9092"]}\nsources: [{name: a, ${source}}, {name: a, ${source}}]`;
   expect(() => loadConfig({}, {}, file(text))).toThrow('another name for each source');
 });
+
+test('what stands where a password belongs is never shown', () => {
+  const kafka = { TIDEMARK_KAFKA__BROKERS: '["127.0.0.1:9092"]' };
+  const message = (environment: Record<string, string>): string => {
+    try {
+      loadConfig({}, { ...kafka, ...environment });
+      return '';
+    } catch (error) {
+      return String(error);
+    }
+  };
+  expect(message({ TIDEMARK_KAFKA__SASL: 'plain:hunter2' })).toMatch(
+    /kafka\.sasl: got another value/,
+  );
+  const wrong = message({ TIDEMARK_KAFKA__SASL__MECHANISM: 'hunter2' });
+  expect(wrong).toContain('kafka.sasl.mechanism');
+  expect(wrong).not.toContain('hunter2');
+});
+
+test('a variable of digits is a text where a text is wanted', () => {
+  const config = loadConfig(
+    {},
+    {
+      TIDEMARK_DATA: '5',
+      TIDEMARK_KAFKA: '{brokers: ["127.0.0.1:9092"], sasl: {mechanism: plain, username: me}}',
+      TIDEMARK_KAFKA__SASL__PASSWORD: '0042',
+    },
+  );
+  expect(config.data).toBe(resolve('5'));
+  expect(config.kafka?.sasl?.password).toBe('0042');
+});

@@ -374,3 +374,13 @@ test('whatever the bytes are, a record is a revision, a dead letter or nothing, 
     }),
   );
 });
+
+test('a record of any depth is a dead letter and not an end of the partition', () => {
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  for (const value of [
+    `{"id": ${deep}, "ts_ms": 1, "after": {}}`,
+    `{"id": "a", "ts_ms": ${deep}, "after": {}}`,
+  ]) {
+    expect(map(CHANGE_LOG, { value: bytes(value) })).toMatchObject({ kind: 'rejected' });
+  }
+});

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
@@ -307,4 +307,28 @@ test('a directory with other things in it is not taken for a data directory', ()
   const directory = tempDirectory();
   mkdirSync(join(directory, 'photos'));
   expect(() => openStore(directory, clock)).toThrow('not a Tidemark data directory');
+});
+
+test('a directory whose claim was cut short is claimed again', async () => {
+  const directory = tempDirectory();
+  writeFileSync(join(directory, 'tidemark.json.new'), '{"form');
+  const store = openStore(directory, clock);
+  expect(store.snapshot).toBe(0);
+  await store.close();
+});
+
+test('a file that was cut short is refused before it is mapped, and verify says so', async () => {
+  const directory = tempDirectory();
+  const store = openStore(directory, clock);
+  store.createView(viewOf('job'));
+  await store.commit('job', 'v1', { rows: one('a', 1) });
+  await store.close();
+  const file = join(directory, 'views/job/v1/data.mdb');
+  for (const length of [20_000, 5_000, 100, 0]) {
+    truncateSync(file, length);
+    expect(() => openStore(directory, clock)).toThrow('cut short');
+    expect((await verifyStore(directory)).problems).toMatchObject([{ where: 'job@v1' }]);
+  }
+  truncateSync(join(directory, 'catalogue/data.mdb'), 5_000);
+  expect(() => openStore(directory, clock)).toThrow('cut short');
 });

@@ -58,6 +58,10 @@ const second = (n: number) => `1970-01-01T00:00:${String(n).padStart(2, '0')}Z`;
 const spineRow = (id: unknown, at: string, more: object = {}) =>
   JSON.stringify({ job_id: id, event_timestamp: at, ...more });
 
+async function* oneRow(): AsyncGenerator<Buffer> {
+  yield Buffer.from(spineRow('a', second(1)));
+}
+
 async function storeWith(...rows: TestRow[]): Promise<Store> {
   const store = testStore();
   await store.commit('job', 'v1', { rows: batchOf(rows) });
@@ -144,6 +148,20 @@ test('a spine that is not UTF-8 is refused, because its ids would be taken for o
   spine[spine.indexOf('?')] = 0xff;
   await expect(join(store, spine)).rejects.toThrow('line 1 is not UTF-8');
 });
+
+test.each([{ timeColumn: 'ts' }, { refs: 'posting' }])(
+  'a column that no row has is a name mistaken, and not a set of misses: %j',
+  async ({ timeColumn, refs }) => {
+    const store = await storeWith({ id: 'a', event: 0, vector: [1, 1] });
+    const plan = planOf(store);
+    const asked = joinNdjson(oneRow(), {
+      ...plan,
+      timeColumn: timeColumn ?? plan.timeColumn,
+      refs: plan.refs.map((ref) => ({ ...ref, idColumn: refs ?? ref.idColumn })),
+    });
+    await expect(asked.next()).rejects.toThrow(`has the column ${timeColumn ?? refs}`);
+  },
+);
 
 test('the same join at the same snapshot is byte-identical after further writes, late ones too (A9)', async () => {
   const store = await storeWith({ id: 'a', event: 10 * S, vector: [1, 1] });

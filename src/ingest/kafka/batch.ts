@@ -4,6 +4,7 @@ import type { CommitResult } from '../../store/batch.ts';
 import type { MapRecord } from '../mapping.ts';
 import type { Prepare } from '../prepare.ts';
 import { buildChunk, type Chunk, sourceRecord } from './chunk.ts';
+import type { Log } from './client.ts';
 import type { CommitLine } from './commit-line.ts';
 import type { SourceCounters } from './counters.ts';
 import type { Destination } from './destination.ts';
@@ -18,6 +19,7 @@ export interface BatchParts {
   map: MapRecord;
   prepare: Prepare;
   counters: SourceCounters;
+  log: Log;
 }
 
 /**
@@ -48,6 +50,7 @@ export async function sendBatch(
     payload.resolveOffset(part.at(-1)!.offset);
     await line.add(result, (answer) => {
       count(parts.counters, chunk, answer);
+      sayDeadLetters(parts, chunk);
       if (position.line !== line) return;
       position.stored = next;
       position.reached = chunk.reached;
@@ -68,4 +71,13 @@ function count({ events }: SourceCounters, chunk: Chunk, { outcomes }: CommitRes
   for (const outcome of outcomes) events[outcome]++;
   events.dead_letter += chunk.deadLetters.length;
   events.skipped += chunk.skipped;
+}
+
+/** One line a chunk, so that a stream of nothing else does not fill the log: the first of them. */
+function sayDeadLetters({ log }: BatchParts, { deadLetters }: Chunk): void {
+  const [first] = deadLetters;
+  if (first === undefined) return;
+  const { position, reason, message } = first;
+  const fields = { ...position, reason, dead_letters: deadLetters.length };
+  log.warn(fields, `a record became a dead letter: ${message}`);
 }
