@@ -120,16 +120,19 @@ export class KafkaSource {
     const pace = { ...PACE, ...this.options.pace };
     let wait = pace.retry;
     while (!this.stopping.signal.aborted) {
+      const before = this.session;
       const end = await this.runSession(pace);
+      const hasJoined = this.session !== before && this.session?.hasJoined === true;
       if (end.kind === 'stopped') return;
       this.end = end;
       if (end.kind === 'halted') {
         log.error({ source: config.name }, `the source is halted: ${end.message}`);
         return;
       }
-      this.counters.crashes++;
+      // What never came as far as reading, for want of a view or a broker, did not crash.
+      if (hasJoined) this.counters.crashes++;
       log.warn({ source: config.name }, `the source starts again: ${end.message}`);
-      wait = this.session?.hasJoined ? pace.retry : Math.min(wait * 2, pace.retryLongest);
+      wait = hasJoined ? pace.retry : Math.min(wait * 2, pace.retryLongest);
       await delay(wait, undefined, { signal: this.stopping.signal }).catch(() => {});
     }
   }
