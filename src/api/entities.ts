@@ -102,7 +102,7 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
         feature_view: params.view,
         version,
         records: [{ entity_id, event_timestamp: formatInstant(event_timestamp), deleted: true }],
-        takesMicros: false,
+        isPacked: false,
       });
       const [refused] = rejected;
       if (refused !== undefined)

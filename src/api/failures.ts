@@ -1,7 +1,11 @@
+import { maxHeaderSize, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 
 import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
 import type { Limits } from './limits.ts';
+import { consumedBy } from './media.ts';
 import { PROBLEM_TYPE, problemOf, SchemaMisfit, statusOf } from './problem.ts';
 
 /** Answers any error of a request in the one shape; those that are ours go to the log. */
@@ -44,6 +48,10 @@ function schemaMisfit(issues: readonly SchemaIssue[], context = ''): TidemarkErr
 /** The error as one that a caller can read; what is ours is told as INTERNAL. */
 export function knownError(error: unknown, request: FastifyRequest, limits: Limits): TidemarkError {
   if (error instanceof TidemarkError) return error;
+  // The caller went away in the middle of its body: nobody's defect, and nobody reads the answer.
+  if (error !== null && error === request.raw.errored) {
+    return new TidemarkError('BAD_REQUEST', 'the body broke off before its end');
+  }
   const { code, message, statusCode, validation, validationContext } = error as FastifyError;
   if (validation !== undefined) {
     return schemaMisfit(validation, validationContext);
@@ -58,11 +66,46 @@ export function knownError(error: unknown, request: FastifyRequest, limits: Limi
     const got = request.headers['content-type'];
     return new TidemarkError(
       'UNSUPPORTED_MEDIA_TYPE',
-      `${request.method} ${request.url} does not take a body of content type ${got ?? '(none)'}`,
+      `${request.method} ${request.url} does not take a body of content type ${got ?? '(none)'}, only ${consumedBy(request)}`,
     );
   }
   if (statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return new TidemarkError('BAD_REQUEST', message);
   }
   return new TidemarkError('INTERNAL', 'Tidemark failed; the log has why, by the instance given');
+}
+
+/** The statuses that HTTP has for what its parser refuses: none of them is of a route. */
+const UNREADABLE: Record<string, { status: number; problem: TidemarkError }> = {
+  HPE_HEADER_OVERFLOW: {
+    status: 431,
+    problem: new TidemarkError('LIMIT_EXCEEDED', `the headers are over ${maxHeaderSize} bytes`),
+  },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    status: 408,
+    problem: new TidemarkError('LIMIT_EXCEEDED', 'the request took too long to arrive'),
+  },
+};
+
+/** Answers what is not HTTP in the one shape, and closes the connection: no more can be read of it. */
+export function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
+  // Node keeps the answer under way here; one that has begun must not get another in its middle.
+  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: ServerResponse | null };
+  if (error.code === 'ECONNRESET' || !socket.writable || begun?.headersSent) {
+    socket.destroy();
+    return;
+  }
+  const { status, problem } = UNREADABLE[error.code ?? ''] ?? {
+    status: 400,
+    problem: new TidemarkError('BAD_REQUEST', `the request is not HTTP: ${error.message}`),
+  };
+  const title = STATUS_CODES[status]!;
+  const body = JSON.stringify({ ...problemOf(problem), title, status });
+  const head = [
+    `HTTP/1.1 ${status} ${title}`,
+    `content-type: ${PROBLEM_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
 }

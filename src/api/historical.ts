@@ -27,7 +27,7 @@ export async function historicalRoutes(server: ApiServer, context: Context): Pro
   server.post(
     '/v1/get-historical-features',
     {
-      config: { produces: [NDJSON_TYPE] },
+      config: { consumes: [NDJSON_TYPE], produces: [NDJSON_TYPE] },
       preValidation: requireBody,
       schema: {
         tags: ['training'],

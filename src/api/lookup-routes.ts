@@ -31,7 +31,10 @@ export async function lookupRoutes(server: ApiServer, context: Context): Promise
   server.post(
     '/v1/lookup',
     {
-      config: { produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES] },
+      config: {
+        consumes: [JSON_TYPE, ...MSGPACK_TYPES],
+        produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES],
+      },
       preValidation: requireBody,
       schema: {
         tags: ['time travel'],
@@ -67,7 +70,11 @@ export async function lookupRoutes(server: ApiServer, context: Context): Promise
     (request, reply) => {
       const { answerType } = request;
       // From here to the finished answer nothing waits: every read is of one state.
-      const resolved = resolveLookups(context, request.body as LookupBody);
+      const resolved = resolveLookups(
+        context,
+        request.body as LookupBody,
+        isMsgpack(request.mediaType ?? ''),
+      );
       void reply.type(answerType);
       if (answerType === SAFETENSORS_TYPE) return reply.send(safetensorsAnswer(resolved));
       if (isMsgpack(answerType)) return reply.send(msgpackAnswer(resolved));

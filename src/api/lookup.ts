@@ -6,6 +6,7 @@ import { resolveMany } from '../timetravel/lookup.ts';
 import type { Question } from '../timetravel/question.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
 import type { Limits } from './limits.ts';
+import { isPerhapsMisread } from './media.ts';
 import { resolveQuestion } from './question.ts';
 import type { Context } from './route.ts';
 import type { LookupBody } from './schemas/lookup.ts';
@@ -29,7 +30,11 @@ export interface ResolvedLookups {
  * it: then both see one generation of each environment.
  * Throws NAME_COLLISION, LIMIT_EXCEEDED, VIEW_NOT_FOUND, VERSION_NOT_FOUND, SNAPSHOT_UNAVAILABLE.
  */
-export function resolveLookups(context: Context, body: LookupBody): ResolvedLookups {
+export function resolveLookups(
+  context: Context,
+  body: LookupBody,
+  isPacked: boolean,
+): ResolvedLookups {
   const { store, limits, metrics } = context;
   const { lookups } = body;
   refuseTooMany('lookups', lookups.length, limits);
@@ -53,7 +58,11 @@ export function resolveLookups(context: Context, body: LookupBody): ResolvedLook
   refuseTooLarge(asked, limits);
   const results = asked.map(({ name, view, version, ids: entityIds }) => {
     const opened = store.version(view.name, version.version);
-    const resolution = resolveMany(opened, entityIds.map(idOf), question);
+    const resolution = resolveMany(
+      opened,
+      entityIds.map((id) => idOf(id, isPacked)),
+      question,
+    );
     metrics.lookedUp(view.name, resolution);
     return { name, view, version, vectors: opened.vectors, resolution };
   });
@@ -61,8 +70,8 @@ export function resolveLookups(context: Context, body: LookupBody): ResolvedLook
 }
 
 /** The empty text, which no entity can be called, for what is no id: its row is INVALID. */
-function idOf(value: unknown): string {
-  if (typeof value === 'string') return value;
+function idOf(value: unknown, isPacked: boolean): string {
+  if (typeof value === 'string') return isPacked && isPerhapsMisread(value) ? '' : value;
   return typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : '';
 }
 

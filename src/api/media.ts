@@ -24,17 +24,39 @@ export function packMessage(value: unknown): Buffer {
   return packr.pack(value);
 }
 
-/** Takes JSON as Fastify does, from bytes that are UTF-8: what is not would change ids silently. */
+/**
+ * True for a text out of MessagePack whose bytes may have been no UTF-8: the reader puts U+FFFD for
+ * those, and so makes one entity of two.
+ */
+export function isPerhapsMisread(text: string): boolean {
+  return text.includes('\ufffd');
+}
+
+/** Takes JSON from bytes that are UTF-8: what is not would change ids silently. */
 export function takeJson(server: FastifyInstance): void {
-  const parse = server.getDefaultJsonParser('error', 'error');
-  server.addContentTypeParser<Buffer>(
-    JSON_TYPE,
-    { parseAs: 'buffer' },
-    (request, body, done): void => {
-      if (isUtf8(body)) void parse(request, body.toString('utf8'), done);
-      else done(notUtf8());
-    },
-  );
+  server.addContentTypeParser<Buffer>(JSON_TYPE, { parseAs: 'buffer' }, (_request, body, done) => {
+    try {
+      done(null, parseJson(body));
+    } catch (error) {
+      done(error as TidemarkError);
+    }
+  });
+}
+
+const BYTE_ORDER_MARK = /^\ufeff/;
+
+/**
+ * Keys such as `__proto__` come out as keys like any other, and reach no prototype: the schemas
+ * refuse those they do not know, and leave `__proto__` out of what they copy.
+ */
+function parseJson(body: Buffer): unknown {
+  if (!isUtf8(body)) throw new TidemarkError('BAD_REQUEST', 'the body is not UTF-8');
+  try {
+    return JSON.parse(body.toString('utf8').replace(BYTE_ORDER_MARK, ''));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new TidemarkError('BAD_REQUEST', `the body is not JSON: ${why}`, { cause: error });
+  }
 }
 
 export function takeMsgpack(server: FastifyInstance): void {
@@ -52,15 +74,10 @@ export function takeMsgpack(server: FastifyInstance): void {
   );
 }
 
-/** Takes NDJSON whole, as its bytes. */
+/** Takes NDJSON whole, as its bytes: each line says for itself whether it is UTF-8. */
 export function takeNdjson(server: FastifyInstance): void {
-  server.addContentTypeParser<Buffer>(
-    NDJSON_TYPE,
-    { parseAs: 'buffer' },
-    (_request, body, done) => {
-      if (isUtf8(body)) done(null, body);
-      else done(notUtf8());
-    },
+  server.addContentTypeParser<Buffer>(NDJSON_TYPE, { parseAs: 'buffer' }, (_request, body, done) =>
+    done(null, body),
   );
 }
 
@@ -69,18 +86,29 @@ export function streamNdjson(server: FastifyInstance): void {
   server.addContentTypeParser(NDJSON_TYPE, (_request, payload, done) => done(null, payload));
 }
 
-function notUtf8(): TidemarkError {
-  return new TidemarkError('BAD_REQUEST', 'the body is not UTF-8');
-}
-
 /** Throws UNSUPPORTED_MEDIA_TYPE for a request that has no body to parse. */
 export async function requireBody(request: FastifyRequest): Promise<void> {
   if (request.headers['content-type'] === undefined) {
     throw new TidemarkError(
       'UNSUPPORTED_MEDIA_TYPE',
-      `${request.method} ${request.url} takes a body; say what it is with content-type`,
+      `${request.method} ${request.url} takes a body; say with content-type which it is: ${consumedBy(request)}`,
     );
   }
+}
+
+/** The content types of the bodies that the request's route takes, for a message. */
+export function consumedBy({ routeOptions }: FastifyRequest): string {
+  return (routeOptions.config.consumes ?? [JSON_TYPE]).join(', ');
+}
+
+/** Throws UNSUPPORTED_MEDIA_TYPE for a body that would have to be unpacked before it is parsed. */
+export async function refuseEncoded(request: FastifyRequest): Promise<void> {
+  const encoding = request.headers['content-encoding'];
+  if (encoding === undefined || encoding.trim().toLowerCase() === 'identity') return;
+  throw new TidemarkError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    `${request.method} ${request.url} does not take a body of content encoding ${encoding}; send it as it is`,
+  );
 }
 
 /**

@@ -5,6 +5,7 @@ import type { ModelVersion } from '../store/catalogue.ts';
 import { vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
 import { parseEntityId } from '../store/entity-id.ts';
 import type { TextInput } from './deps.ts';
+import { isPerhapsMisread } from './media.ts';
 import type { Rejection } from './problem.ts';
 import { type PushRecord, pushRecord } from './schemas/push.ts';
 
@@ -44,8 +45,8 @@ export interface RecordRules {
   /** µs (A13) */
   maxFutureSkew: number;
   textBytesMax: number;
-  /** MessagePack has integers for times; in JSON a number would say nothing of its unit. */
-  takesMicros: boolean;
+  /** Came as MessagePack, which has integers for times; in JSON a number would not say its unit. */
+  isPacked: boolean;
   /** Where vectors go, and room for them; throws VERSION_REQUIRED where that is not clear (A14). */
   vectors(): { version: ModelVersion; batch: RevisionBatch };
   /** Throws NO_MODEL where there is none to embed a text. */
@@ -75,6 +76,12 @@ export function readRecords(records: readonly unknown[], rules: RecordRules): Pu
 function readRecord(value: unknown, index: number, rules: RecordRules, rows: PushRows): void {
   const record = shapeOf(value);
   const entityId = parseEntityId(record.entity_id);
+  if (rules.isPacked && isPerhapsMisread(entityId)) {
+    throw new TidemarkError(
+      'BAD_ENTITY_ID',
+      'got an entity id with U+FFFD, which is what bytes that are not UTF-8 come out as; expected UTF-8',
+    );
+  }
   const event = momentOf(record.event_timestamp, 'event_timestamp', rules);
   const known =
     record.known_timestamp === undefined
@@ -102,13 +109,13 @@ function shapeOf(value: unknown): PushRecord {
   return data;
 }
 
-function momentOf(value: unknown, field: string, { takesMicros }: RecordRules): number {
+function momentOf(value: unknown, field: string, { isPacked }: RecordRules): number {
   if (typeof value === 'string') return parseInstant(value);
-  if (takesMicros && typeof value === 'number') return micros(value);
+  if (isPacked && typeof value === 'number') return micros(value);
   throw new TidemarkError(
     'BAD_TIMESTAMP',
     `got ${value === null ? 'null' : `a ${typeof value}`} for ${field}, expected RFC 3339 with an offset` +
-      (takesMicros ? ' or whole microseconds since the epoch' : ''),
+      (isPacked ? ' or whole microseconds since the epoch' : ''),
   );
 }
 
@@ -141,7 +148,7 @@ function sourceOf(record: PushRecord, rules: RecordRules, rows: PushRows): [numb
   if (deleted !== undefined || vector === null) return [TOMBSTONE, DELETED];
   if (vector !== undefined) return [VECTOR, writeVector(vector, rules)];
   rules.requireModel();
-  const bytes = Buffer.byteLength(text ?? JSON.stringify(fields));
+  const bytes = Buffer.byteLength(text ?? jsonOf(fields!));
   if (bytes > rules.textBytesMax) {
     throw new TidemarkError(
       'LIMIT_EXCEEDED',
@@ -150,6 +157,20 @@ function sourceOf(record: PushRecord, rules: RecordRules, rows: PushRows): [numb
   }
   rows.inputs.push(text === undefined ? { fields: fields! } : { text });
   return [TEXT, rows.inputs.length - 1];
+}
+
+/** Throws BAD_INPUT for fields nested so deep, or of such MessagePack values, that JSON has none. */
+function jsonOf(fields: Record<string, unknown>): string {
+  try {
+    return JSON.stringify(fields);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new TidemarkError(
+      'BAD_INPUT',
+      `the fields cannot be written as JSON: ${why}; expected values that a prompt can read`,
+      { cause: error },
+    );
+  }
 }
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;

@@ -30,7 +30,7 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
   server.post(
     '/v1/push',
     {
-      config: { produces: [JSON_TYPE] },
+      config: { consumes: [JSON_TYPE, ...MSGPACK_TYPES, NDJSON_TYPE], produces: [JSON_TYPE] },
       preValidation: requireBody,
       schema: {
         tags: ['data'],
@@ -76,7 +76,7 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
           'feature_view is missing: say it in the body or the query',
         );
       }
-      return push(context, { feature_view, ...asked, takesMicros: isMsgpack(type) });
+      return push(context, { feature_view, ...asked, isPacked: isMsgpack(type) });
     },
   );
 }
@@ -86,7 +86,7 @@ async function readRecordLines(body: Buffer): Promise<unknown[]> {
   const records: unknown[] = [];
   for await (const line of readLines(Readable.from([body]), body.byteLength)) {
     try {
-      records.push(parseObject(line.bytes, 'the line'));
+      records.push(parseObject(line.bytes, `line ${line.number}`));
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error;
       records.push(new TidemarkError('BAD_RECORD', error.message));

@@ -22,8 +22,8 @@ export interface PushRequest {
   results?: boolean | undefined;
   /** Each as parsed, or the error that kept it from being parsed. */
   records: readonly unknown[];
-  /** Times may be whole microseconds. */
-  takesMicros: boolean;
+  /** Came as MessagePack. */
+  isPacked: boolean;
 }
 
 /** What one model version is given of a push. */
@@ -130,7 +130,7 @@ function rulesOf(context: Context, request: PushRequest, targets: Targets): Reco
     now: context.store.clock(),
     maxFutureSkew: context.maxFutureSkew,
     textBytesMax: context.limits.text_bytes,
-    takesMicros: request.takesMicros,
+    isPacked: request.isPacked,
     vectors: () => (vectors ??= targets.ofVectors()),
     requireModel: () => void (hasModel ||= targets.ofTexts().length > 0),
   };

@@ -8,6 +8,8 @@ import type { ApiMetrics } from './metrics.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
+    /** The content types of the bodies that the route takes; JSON where it does not say. */
+    consumes?: readonly string[];
     /** The content types that the route answers with, the best liked first. */
     produces?: readonly string[];
   }

@@ -6,10 +6,10 @@ import { validatorCompiler } from 'fastify-type-provider-zod';
 import { TidemarkError } from '../ground/errors.ts';
 import type { Deps } from './deps.ts';
 import { entityRoutes } from './entities.ts';
-import { sendProblem } from './failures.ts';
+import { refuseUnreadable, sendProblem } from './failures.ts';
 import { historicalRoutes } from './historical.ts';
 import { lookupRoutes } from './lookup-routes.ts';
-import { negotiate, takeJson } from './media.ts';
+import { negotiate, refuseEncoded, takeJson } from './media.ts';
 import { addMetrics } from './metrics.ts';
 import { addOpenapi } from './openapi.ts';
 import { opsRoutes } from './ops.ts';
@@ -36,6 +36,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
     requestIdHeader: 'x-request-id',
     genReqId: () => randomUUID(),
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
+    clientErrorHandler: refuseUnreadable,
     frameworkErrors: (error, request, reply) => {
       void sendProblem(error, request, reply, limits);
     },
@@ -45,6 +46,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
   server.setSerializerCompiler(() => (data) => JSON.stringify(data));
   server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, limits));
   refuseWhileClosing(server);
+  server.addHook('onRequest', refuseEncoded);
   answerAsAsked(server);
   refuseUnknownRoutes(server);
   server.removeAllContentTypeParsers();

@@ -1,3 +1,8 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
+
 import { expect, test } from 'vitest';
 
 import { limitsSchema } from '../../src/api/limits.ts';
@@ -119,7 +124,11 @@ test.each([
 
 test('a column that the join would add is refused when the spine has it', async () => {
   const api = await startFilled();
-  const answer = await join(api, 'feature_views=job', '{"job_id": 1, "job__vector": []}');
+  const answer = await join(
+    api,
+    'feature_views=job',
+    `{"job_id": 1, "event_timestamp": "${NOW}", "job__vector": []}`,
+  );
   expect([answer.status, answer.body.code]).toEqual([422, 'NAME_COLLISION']);
 });
 
@@ -192,4 +201,32 @@ test('a bad first line is a plain problem, however long the rest of the spine', 
   const response = await stream(api, manyRows(0));
   expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({ code: 'BAD_REQUEST' });
+});
+
+test.each([
+  ['before any line is out', 10],
+  ['in the middle of the answer', MANY],
+])('a caller that goes away %s is no defect of ours', async (_when, rows) => {
+  const logged: string[] = [];
+  const sink = { write: (line: string) => void logged.push(line) };
+  const api = await startFilled({ logger: { level: 'info', stream: sink } });
+  const { hostname, port } = new URL(api.url);
+  const ended = Promise.withResolvers<void>();
+  api.server.server.once('request', (_request, response: ServerResponse) => {
+    response.once('close', () => ended.resolve());
+  });
+  const socket = connect(Number(port), hostname);
+  const spine = Buffer.concat([...manyRows()]);
+  const row = spine.indexOf('\n') + 1;
+  const path = '/v1/get-historical-features?feature_views=job';
+  socket.write(
+    `POST ${path} HTTP/1.1\r\nhost: here\r\ncontent-type: ${NDJSON}\r\ncontent-length: 99999999\r\n\r\n`,
+  );
+  socket.write(spine.subarray(0, row * rows));
+  if (rows === MANY) await once(socket, 'data');
+  else await setTimeout(50);
+  socket.destroy();
+  await ended.promise;
+  await setTimeout(50);
+  expect(logged.filter((line) => !line.includes('listening'))).toEqual([]);
 });

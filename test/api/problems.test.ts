@@ -159,3 +159,23 @@ test('a server that stops finishes what it is at and refuses what comes after', 
   expect(refused).toContain('"code":"SHUTTING_DOWN"');
   await expect(api.send('GET', '/healthz')).rejects.toThrow('fetch failed');
 });
+
+test.each([
+  ['a method that there is not', 'BREW / HTTP/1.1\r\n\r\n', 400, 'BAD_REQUEST'],
+  ['a header that is none', 'GET / HTTP/1.1\r\nno header\r\n\r\n', 400, 'BAD_REQUEST'],
+  [
+    'headers over the limit',
+    `GET / HTTP/1.1\r\nhost: here\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`,
+    431,
+    'LIMIT_EXCEEDED',
+  ],
+])('what is not HTTP is a problem too: %s', async (_what, request, status, code) => {
+  const api = await startApi();
+  const { hostname, port } = new URL(api.url);
+  const socket = connect(Number(port), hostname);
+  socket.write(request);
+  const [head = '', body = ''] = (await text(socket)).split('\r\n\r\n');
+  expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  expect(head).toContain('content-type: application/problem+json');
+  expect(JSON.parse(body)).toMatchObject({ type: `urn:tidemark:problem:${code}`, status, code });
+});

@@ -209,6 +209,28 @@ test('texts and fields go to every version with a model, and stand among vectors
   expect(before.vector).toEqual([5, 2]);
 });
 
+function recordOf(id: string, fields: string): string {
+  return `{"entity_id": "${id}", "event_timestamp": "${AT}", "fields": ${fields}}`;
+}
+
+test('a record whose fields are nested 30,000 deep is rejected alone', async () => {
+  const fields = `${'{"a":'.repeat(30_000)}1${'}'.repeat(30_000)}`;
+  const api = await startWithJob();
+  await addVersion(api, { version: 'v2', model: { name: 'mini' } });
+  const records = [recordOf('bad', fields), recordOf('good', '{"title": "x"}')];
+  const { status, body } = await api.send(
+    'POST',
+    '/v1/push',
+    `{"feature_view": "job", "records": [${records.join(', ')}]}`,
+    { 'content-type': 'application/json' },
+  );
+  expect(status).toBe(200);
+  expect(body).toMatchObject({
+    versions: { v2: { latest: 1 } },
+    rejected: [{ index: 0, code: 'BAD_INPUT' }],
+  });
+});
+
 test('a push that the models cannot take now stores nothing and says to come again', async () => {
   const api = await startWithJob();
   await addVersion(api, { version: 'v2', model: { name: 'mini' } });

@@ -102,7 +102,9 @@ function sayRejected(
   lines: readonly number[],
   json: boolean,
 ): void {
-  for (const { index, code, message } of rejected) {
+  for (const { index, code, message: told } of rejected) {
+    // The server counts the lines of one request; what the reader has is the file.
+    const message = told.replace(/^line \d+ /, 'it ');
     const line = lines[index]!;
     output.say(
       json ? JSON.stringify({ line, code, message }) : `line ${line}: ${code}: ${message}`,
