@@ -1,9 +1,7 @@
 import { hash } from 'node:crypto';
 
 import { TidemarkError } from '../ground/errors.ts';
-
-/** Bytes of the hash that names a model input. 128 bits: a billion inputs collide with p < 1e-20. */
-export const INPUT_HASH_BYTES = 16;
+import { HASH_BYTES } from '../store/batch.ts';
 
 // Nobody sees these, and two texts that differ only in them mean the same: C0 controls other than
 // white space, DEL, zero-width space, word joiner, byte order mark.
@@ -63,5 +61,5 @@ export function normaliseText(text: string, charsMax: number): string {
 
 /** The first 16 bytes of the SHA-256 of the text's UTF-8. Hash exactly what is embedded. */
 export function hashInput(text: string): Buffer {
-  return hash('sha256', text, 'buffer').subarray(0, INPUT_HASH_BYTES);
+  return hash('sha256', text, 'buffer').subarray(0, HASH_BYTES);
 }

@@ -1,6 +1,7 @@
 import { assert } from '../ground/assert.ts';
 import type { PartitionKey, SourcePosition } from './keys.ts';
 
+/** Bytes of the hash that names a model input: among 10⁹ inputs two collide with p < 10⁻²⁰. */
 export const HASH_BYTES = 16;
 
 /** A payload number that stands for a delete. */

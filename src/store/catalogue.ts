@@ -7,6 +7,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import type { Micros } from '../ground/time.ts';
 import type { Dtype } from './dtype.ts';
 import { Environment, type Table } from './environment.ts';
+import { textKeys } from './keys.ts';
 
 /** What makes a model version's vectors from text. Names as on the wire. */
 export interface ModelBinding {
@@ -42,12 +43,6 @@ export interface FeatureView {
 const SEQ_RESERVED = 'seq_reserved';
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const VERSION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
-
-const textKeys = {
-  writeKey: (key: string, target: Buffer, start: number) => start + target.write(key, start),
-  readKey: (source: Uint8Array, start: number, end: number) =>
-    Buffer.from(source.slice(start, end)).toString(),
-};
 
 /** True for names that can stand in a path, a reference `view@version` and a column. */
 export function isViewName(name: string): boolean {

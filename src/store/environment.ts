@@ -53,7 +53,23 @@ export interface Table<K> {
     exclusiveStart?: boolean;
     inclusiveEnd?: boolean;
   }): Iterable<{ key: K; value: Bytes }>;
+  getKeys(options: { start: K | undefined; exclusiveStart?: boolean; limit?: number }): Iterable<K>;
   getStats(): unknown;
+}
+
+/**
+ * Every entry of a table in key order, read `page` at a time: no range stays open while the caller
+ * does other things.
+ */
+export function* eachEntry<K>(table: Table<K>, page: number): Iterable<{ key: K; value: Bytes }> {
+  let start: K | undefined;
+  for (;;) {
+    const range = table.getRange({ start, exclusiveStart: start !== undefined, limit: page });
+    const entries = Array.from(range);
+    yield* entries;
+    if (entries.length < page) return;
+    start = entries.at(-1)!.key;
+  }
 }
 
 /** The last commit is visible and may not be on the disk: nothing may build on this environment. */

@@ -1,5 +1,5 @@
 import { HASH_BYTES } from './batch.ts';
-import type { Environment, Table } from './environment.ts';
+import { eachEntry, type Environment, type Table } from './environment.ts';
 
 const hashKeys = {
   writeKey(hash: Uint8Array, target: Buffer, start: number): number {
@@ -34,19 +34,9 @@ export class Inputs {
 
   /** Every input's hash, in order, with the id of its vector. */
   *entries(): Iterable<{ hash: Uint8Array; vectorId: number }> {
-    const page = 1_024;
-    let start: Uint8Array | undefined;
-    for (;;) {
-      const entries = Array.from(
-        this.table.getRange({ start, exclusiveStart: start !== undefined, limit: page }),
-        ({ key, value }) => ({
-          hash: key,
-          vectorId: new DataView(value.buffer, value.byteOffset, 8).getFloat64(0, true),
-        }),
-      );
-      yield* entries;
-      if (entries.length < page) return;
-      start = entries.at(-1)!.hash;
+    for (const { key, value } of eachEntry(this.table, 1_024)) {
+      const view = new DataView(value.buffer, value.byteOffset, 8);
+      yield { hash: key, vectorId: view.getFloat64(0, true) };
     }
   }
 }

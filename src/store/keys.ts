@@ -10,6 +10,7 @@ import type { OrderKey } from './order.ts';
  * vector, log         number (8)
  * dead_letter         source │ 0x00 │ topic │ 0x00 │ partition (8) │ offset (8)
  * offset              source │ 0x00 │ topic │ 0x00 │ partition (8)
+ * view, dropped, meta text (UTF-8)
  *
  * A number is eight bytes, big-endian, shifted by 2⁵³ so that negative times sort first; the first
  * byte of one is therefore never 0xFF, and the head sorts after every sealed chunk.
@@ -87,6 +88,15 @@ export const numberKeys = {
   },
   readKey(source: Uint8Array, start: number): number {
     return readNumber(source, start);
+  },
+};
+
+export const textKeys = {
+  writeKey(key: string, target: KeyBuffer, start: number): number {
+    return start + target.write(key, start);
+  },
+  readKey(source: Uint8Array, start: number, end: number): string {
+    return Buffer.from(source.slice(start, end)).toString();
   },
 };
 

@@ -1,6 +1,6 @@
 import { assert } from '../ground/assert.ts';
 import { Chunk, ChunkDraft, type Revision } from './chunk.ts';
-import type { Environment, Table } from './environment.ts';
+import { eachEntry, type Environment, type Table } from './environment.ts';
 import { OLDEST, type SealedKey, timelineKeys, type TimelineKey } from './keys.ts';
 import type { OrderKey } from './order.ts';
 
@@ -186,17 +186,8 @@ export class Timelines {
 
   /** Every chunk's key and bytes, in key order and each in its own memory, unchecked. */
   *entries(): Iterable<{ key: TimelineKey; bytes: Uint8Array }> {
-    const page = 256;
-    let start: TimelineKey | undefined;
-    for (;;) {
-      // Short ranges, so that none stays open while the caller does other things.
-      const entries = Array.from(
-        this.table.getRange({ start, exclusiveStart: start !== undefined, limit: page }),
-        ({ key, value }) => ({ key, bytes: new Uint8Array(value) }),
-      );
-      yield* entries;
-      if (entries.length < page) return;
-      start = entries.at(-1)!.key;
+    for (const { key, value } of eachEntry(this.table, 256)) {
+      yield { key, bytes: new Uint8Array(value) };
     }
   }
 }

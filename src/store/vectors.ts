@@ -90,7 +90,7 @@ export class VectorPool {
     let from = 0;
     for (;;) {
       // Short ranges, so that none stays open while the caller does other things.
-      const keys = Array.from(this.table.getRange({ start: from, limit: page }), ({ key }) => key);
+      const keys = Array.from(this.table.getKeys({ start: from, limit: page }));
       yield* keys;
       if (keys.length < page) return;
       from = keys.at(-1)! + 1;

@@ -3,6 +3,7 @@ import { DeadLetters } from './dead-letters.ts';
 import { type Dtype, vectorBytes } from './dtype.ts';
 import { Environment, type Table } from './environment.ts';
 import { Inputs } from './inputs.ts';
+import { textKeys } from './keys.ts';
 import { Offsets } from './offsets.ts';
 import { Timelines } from './timelines.ts';
 import { VectorPool } from './vectors.ts';
@@ -18,12 +19,6 @@ export interface Counters {
 }
 
 const COUNTERS_KEY = 'counters';
-
-const textKeys = {
-  writeKey: (key: string, target: Buffer, start: number) => start + target.write(key, start),
-  readKey: (source: Uint8Array, start: number, end: number) =>
-    Buffer.from(source.slice(start, end)).toString(),
-};
 
 /** The environment of one model version, and the databases in it. */
 export class VersionStore {
