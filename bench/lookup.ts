@@ -3,7 +3,7 @@
  * distance of the moment asked. Run with `npm run bench:lookup`.
  */
 import { gather, resolveMany } from '../src/timetravel/lookup.ts';
-import type { Question } from '../src/timetravel/question.ts';
+import { ANY_AGE, type Question } from '../src/timetravel/question.ts';
 import { batches, benchStore, percentile, printGround, seeded, timeRuns } from './measure.ts';
 
 const IDS = 500;
@@ -63,6 +63,8 @@ async function run(
         boundary: 'inclusive',
         knowledge: 'event',
         knownAt: undefined,
+        maxAge: ANY_AGE,
+        now: 0,
         snapshot: store.snapshot,
       };
       return { ids, question };

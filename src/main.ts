@@ -30,7 +30,7 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
   const embedders = new Embedders(config.models, config.inference);
   const pipeline = new Pipeline({
     embedder: (name) => embedders.get(name),
-    inputs: (view, version) => store.version(view, version).inputs,
+    copyPooled: (view, version, hash, out) => store.version(view, version).copyPooled(hash, out),
     textCharsMax: config.inference.text_chars,
   });
   const futureSkewMax = Math.round(config.max_future_skew_seconds * 1e6);

@@ -10,8 +10,9 @@ export interface VersionCounts {
 /** What a model version holds; undefined while it is being dropped. */
 export function countsOf(store: Store, view: string, version: string): VersionCounts | undefined {
   try {
-    const { entities, revisions, nextVectorId } = store.version(view, version).counters();
-    return { entities, revisions, vectors: nextVectorId };
+    const opened = store.version(view, version);
+    const { entities, revisions } = opened.counters();
+    return { entities, revisions, vectors: opened.vectors.count() };
   } catch (error) {
     if (error instanceof TidemarkError && error.code === 'VERSION_NOT_FOUND') return undefined;
     throw error;

@@ -1,11 +1,12 @@
 import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
 import { formatInstant } from '../ground/time.ts';
 import { resolveMany } from '../timetravel/lookup.ts';
+import { ANY_AGE } from '../timetravel/question.ts';
 import { REASONS, STATUSES } from '../timetravel/status.ts';
 import { gatherRows } from './lookup-json.ts';
 import { JSON_TYPE } from './media.ts';
 import { push } from './push.ts';
-import { columnTime, echoQuestion, resolveQuestion } from './question.ts';
+import { columnTime, echoQuestion, maxAgeOf, maxAgeText, resolveQuestion } from './question.ts';
 import type { ApiServer, Context } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import { entityAnswer, type EntityAnswer, entityPath, entityQuery } from './schemas/lookup.ts';
@@ -33,6 +34,7 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
             'BAD_REQUEST',
             'BAD_ENTITY_ID',
             'BAD_TIMESTAMP',
+            'BAD_DURATION',
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
             'SNAPSHOT_UNAVAILABLE',
@@ -48,7 +50,8 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
       const view = store.catalogue.mustGetView(viewName);
       const version = store.catalogue.mustGetVersion(view, versionName);
       const opened = store.version(view.name, version.version);
-      const resolution = resolveMany(opened, [entity_id], question);
+      const maxAge = maxAgeOf(asked, view);
+      const resolution = resolveMany(opened, [entity_id], { ...question, maxAge });
       metrics.lookedUp(view.name, resolution);
       const [seq] = resolution.seqs as unknown as [number];
       return {
@@ -56,7 +59,8 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
         version: version.version,
         entity_id,
         snapshot: question.snapshot,
-        question: echoQuestion(question),
+        question: echoQuestion(question, maxAge !== ANY_AGE),
+        max_age: maxAgeText(maxAge),
         status: STATUSES[resolution.statuses[0]!]!,
         reason: REASONS[resolution.reasons[0]!] ?? null,
         event_timestamp: columnTime(resolution.events[0]!),
@@ -88,6 +92,8 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
             'BAD_ENTITY_ID',
             'BAD_TIMESTAMP',
             'FUTURE_TIMESTAMP',
+            'ENTITY_ERASED',
+            'READ_ONLY_REPLICA',
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
             'STORE_UNAVAILABLE',

@@ -7,7 +7,7 @@ import { knownError } from './failures.ts';
 import type { Limits } from './limits.ts';
 import { NDJSON_TYPE, requireBody, streamNdjson } from './media.ts';
 import { type Problem, problemOf } from './problem.ts';
-import { resolveQuestion } from './question.ts';
+import { maxAgeOf, resolveQuestion } from './question.ts';
 import type { ApiServer, Context } from './route.ts';
 import { problems } from './schemas/common.ts';
 import {
@@ -43,6 +43,7 @@ export async function historicalRoutes(server: ApiServer, context: Context): Pro
           ...problems(
             'BAD_REQUEST',
             'BAD_TIMESTAMP',
+            'BAD_DURATION',
             'NAME_COLLISION',
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
@@ -100,12 +101,11 @@ async function* tellFailure(
 
 /** Throws BAD_REQUEST, NAME_COLLISION, LIMIT_EXCEEDED, and what a question can. */
 function planJoin({ store, limits }: Context, query: HistoricalQuery): JoinPlan {
-  const { feature_views, id_columns, timestamp_column, known_timestamps, created_timestamps } =
-    query;
+  const { timestamp_column, known_timestamps, created_timestamps } = query;
   const question = resolveQuestion(query, store);
   return {
     store,
-    refs: parseRefs(feature_views, parseIdColumns(id_columns), store, limits),
+    refs: parseRefs(query, store, limits),
     question,
     timeColumn: timestamp_column,
     columns: { known: known_timestamps ?? false, created: created_timestamps ?? false },
@@ -116,13 +116,9 @@ function planJoin({ store, limits }: Context, query: HistoricalQuery): JoinPlan 
 
 const REFERENCE = /^(?:(?<name>[A-Za-z0-9][\w@.-]*)=)?(?<view>[^@=]+)(?:@(?<version>[^@=]+))?$/;
 
-function parseRefs(
-  text: string,
-  idColumns: Map<string, string>,
-  store: Store,
-  limits: Limits,
-): JoinRef[] {
-  const parts = text.split(',');
+function parseRefs(query: HistoricalQuery, store: Store, limits: Limits): JoinRef[] {
+  const parts = query.feature_views.split(',');
+  const idColumns = parseIdColumns(query.id_columns);
   if (parts.length > limits.spine_refs) {
     throw new TidemarkError(
       'LIMIT_EXCEEDED',
@@ -150,7 +146,7 @@ function parseRefs(
     names.add(name);
     const idColumn = idColumns.get(name) ?? view.join_key;
     idColumns.delete(name);
-    return { name, view, version, idColumn };
+    return { name, view, version, idColumn, maxAge: maxAgeOf(query, view) };
   });
   const [unknown] = idColumns.keys();
   if (unknown !== undefined) {

@@ -12,10 +12,10 @@ import { packMessage } from './media.ts';
 import { echoQuestion } from './question.ts';
 
 /** The JSON answer in MessagePack, its vectors one binary a result, its times int64 µs. */
-export function msgpackAnswer({ question, results }: ResolvedLookups): Buffer {
+export function msgpackAnswer({ question, isAged, results }: ResolvedLookups): Buffer {
   return packMessage({
     snapshot: question.snapshot,
-    question: echoQuestion(question),
+    question: echoQuestion(question, isAged),
     results: results.map((result) => {
       const { version, resolution } = result;
       const rows = resolution.statuses.length;
@@ -41,7 +41,7 @@ const REASON_WORDS = JSON.stringify(REASONS);
  * A safetensors file of the answer, in one buffer that the vectors are gathered straight into.
  * Nothing is allocated for a single row.
  */
-export function safetensorsAnswer({ question, results }: ResolvedLookups): Buffer {
+export function safetensorsAnswer({ question, isAged, results }: ResolvedLookups): Buffer {
   const tensors = results.flatMap(({ name, version: { dim, dtype }, resolution }): TensorSpec[] => {
     const rows = resolution.statuses.length;
     return [
@@ -53,7 +53,7 @@ export function safetensorsAnswer({ question, results }: ResolvedLookups): Buffe
   });
   const plan = planSafetensors(tensors, {
     snapshot: String(question.snapshot),
-    question: JSON.stringify(echoQuestion(question)),
+    question: JSON.stringify(echoQuestion(question, isAged)),
     results: JSON.stringify(results.map(describeResult)),
     statuses: STATUS_WORDS,
     reasons: REASON_WORDS,

@@ -5,11 +5,14 @@ import { PRESENT, REASONS, STATUSES } from '../timetravel/status.ts';
 import type { Limits } from './limits.ts';
 import type { Resolved, ResolvedLookups } from './lookup.ts';
 import { SAFETENSORS_TYPE } from './media.ts';
-import { columnTime, echoQuestion } from './question.ts';
+import { columnTime, echoQuestion, maxAgeText } from './question.ts';
 import type { LookupAnswer } from './schemas/lookup.ts';
 
 /** The answer in JSON: readable, and ten times as large and slow as the binary ones. */
-export function jsonAnswer({ question, results }: ResolvedLookups, limits: Limits): LookupAnswer {
+export function jsonAnswer(
+  { question, isAged, results }: ResolvedLookups,
+  limits: Limits,
+): LookupAnswer {
   const numbers = results.reduce(
     (sum, { version, resolution }) => sum + version.dim * resolution.statuses.length,
     0,
@@ -23,7 +26,7 @@ export function jsonAnswer({ question, results }: ResolvedLookups, limits: Limit
   }
   return {
     snapshot: question.snapshot,
-    question: echoQuestion(question),
+    question: echoQuestion(question, isAged),
     results: results.map((result) => ({
       ...describeResult(result),
       ...wordsOf(result),
@@ -34,13 +37,14 @@ export function jsonAnswer({ question, results }: ResolvedLookups, limits: Limit
 }
 
 /** What a result is of, in every format. */
-export function describeResult({ name, view, version }: Resolved) {
+export function describeResult({ name, view, version, maxAge }: Resolved) {
   return {
     name,
     feature_view: view.name,
     version: version.version,
     dim: version.dim,
     dtype: version.dtype,
+    max_age: maxAgeText(maxAge),
   };
 }
 

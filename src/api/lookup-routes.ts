@@ -56,6 +56,7 @@ export async function lookupRoutes(server: ApiServer, context: Context): Promise
           ...problems(
             'BAD_REQUEST',
             'BAD_TIMESTAMP',
+            'BAD_DURATION',
             'NAME_COLLISION',
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',

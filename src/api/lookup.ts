@@ -3,11 +3,11 @@ import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
 import { vectorBytes } from '../store/dtype.ts';
 import type { VectorPool } from '../store/vectors.ts';
 import { resolveMany } from '../timetravel/lookup.ts';
-import type { Question } from '../timetravel/question.ts';
+import { ANY_AGE, type Question } from '../timetravel/question.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
 import type { Limits } from './limits.ts';
 import { isPerhapsMisread } from './media.ts';
-import { resolveQuestion } from './question.ts';
+import { maxAgeOf, resolveQuestion } from './question.ts';
 import type { Context } from './route.ts';
 import type { LookupBody } from './schemas/lookup.ts';
 
@@ -16,12 +16,16 @@ export interface Resolved {
   name: string;
   view: FeatureView;
   version: ModelVersion;
+  /** How old an answer may be, µs; `ANY_AGE` where there is no limit (A6). */
+  maxAge: number;
   vectors: VectorPool;
   resolution: Resolution;
 }
 
 export interface ResolvedLookups {
   question: Question;
+  /** One of the results has a limit of age. */
+  isAged: boolean;
   results: readonly Resolved[];
 }
 
@@ -58,15 +62,16 @@ export function resolveLookups(
   refuseTooLarge(asked, limits);
   const results = asked.map(({ name, view, version, ids: entityIds }) => {
     const opened = store.version(view.name, version.version);
+    const maxAge = maxAgeOf(body, view);
     const resolution = resolveMany(
       opened,
       entityIds.map((id) => idOf(id, isPacked)),
-      question,
+      { ...question, maxAge },
     );
     metrics.lookedUp(view.name, resolution);
-    return { name, view, version, vectors: opened.vectors, resolution };
+    return { name, view, version, maxAge, vectors: opened.vectors, resolution };
   });
-  return { question, results };
+  return { question, isAged: results.some(({ maxAge }) => maxAge !== ANY_AGE), results };
 }
 
 /** The empty text, which no entity can be called, for what is no id: its row is INVALID. */

@@ -2,6 +2,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros, micros, parseInstant } from '../ground/time.ts';
 import { DELETED, type RevisionBatch } from '../store/batch.ts';
 import type { ModelVersion } from '../store/catalogue.ts';
+import { entityErased } from '../store/commit.ts';
 import { vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
 import { parseEntityId } from '../store/entity-id.ts';
 import type { TextInput } from './deps.ts';
@@ -47,6 +48,8 @@ export interface RecordRules {
   textBytesMax: number;
   /** Came as MessagePack, which has integers for times; in JSON a number would not say its unit. */
   isPacked: boolean;
+  /** Whether nothing may be stored about the entity (A8). */
+  isErased(id: string): boolean;
   /** Where vectors go, and room for them; throws VERSION_REQUIRED where that is not clear (A14). */
   vectors(): { version: ModelVersion; batch: RevisionBatch };
   /** Throws NO_MODEL where there is none to embed a text. */
@@ -82,6 +85,7 @@ function readRecord(value: unknown, index: number, rules: RecordRules, rows: Pus
       'got an entity id with U+FFFD, which is what bytes that are not UTF-8 come out as; expected UTF-8',
     );
   }
+  if (rules.isErased(entityId)) throw entityErased(entityId);
   const event = momentOf(record.event_timestamp, 'event_timestamp', rules);
   const known =
     record.known_timestamp === undefined

@@ -58,6 +58,7 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'OVERLOADED',
+            'READ_ONLY_REPLICA',
             'STORE_UNAVAILABLE',
           ),
         },

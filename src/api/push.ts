@@ -1,7 +1,10 @@
 import { TidemarkError } from '../ground/errors.ts';
-import { type Outcome, RevisionBatch } from '../store/batch.ts';
+import { RevisionBatch } from '../store/batch.ts';
 import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
+import { entityErased } from '../store/commit.ts';
 import { vectorBytes } from '../store/dtype.ts';
+import type { ErasedOfVersion } from '../store/erasures.ts';
+import type { Store } from '../store/store.ts';
 import { PushRejected } from './problem.ts';
 import {
   PushRows,
@@ -106,6 +109,10 @@ class Targets {
     return this.named === undefined ? Object.keys(this.view.versions) : [this.named.version];
   }
 
+  erasuresOf(store: Store): ErasedOfVersion {
+    return store.version(this.view.name, this.ofDeletes()[0]!).erasures;
+  }
+
   get(name: string): Target {
     let target = this.byVersion.get(name);
     if (target === undefined) {
@@ -125,12 +132,15 @@ class Targets {
 function rulesOf(context: Context, request: PushRequest, targets: Targets): RecordRules {
   let vectors: Target | undefined;
   let hasModel = false;
+  // An erasure reaches all versions of a view.
+  const erasures = targets.erasuresOf(context.store);
   return {
     isKnownAtEvent: request.known === 'event',
     now: context.store.clock(),
     maxFutureSkew: context.maxFutureSkew,
     textBytesMax: context.limits.text_bytes,
     isPacked: request.isPacked,
+    isErased: (id) => !erasures.none && erasures.has(id),
     vectors: () => (vectors ??= targets.ofVectors()),
     requireModel: () => void (hasModel ||= targets.ofTexts().length > 0),
   };
@@ -195,16 +205,27 @@ async function commit(
   const filled = targets.filled();
   // All are awaited before any failure is told: then what was stored of it is settled.
   const settled = await Promise.allSettled(
-    filled.map(({ version, batch }) => store.commit(view.name, version.version, { rows: batch })),
+    filled.map(({ version, batch }) =>
+      store.commit(view.name, version.version, {
+        rows: batch,
+        isAtomic: request.atomic === true,
+      }),
+    ),
   );
   const versions: Record<string, Outcomes> = {};
-  const results = request.records.map((): Record<string, Outcome> | null => null);
+  const results = request.records.map((): Record<string, keyof Outcomes> | null => null);
   let snapshot = store.snapshot;
   settled.forEach((one, at) => {
     if (one.status === 'rejected') throw one.reason;
-    const { version, indexes } = filled[at]!;
+    const { version, batch, indexes } = filled[at]!;
     const counts: Outcomes = { latest: 0, history: 0, duplicate: 0 };
     one.value.outcomes.forEach((outcome, row) => {
+      if (outcome === 'erased') {
+        // While the push was on its way; nothing of it is in any version.
+        const { code, message } = entityErased(batch.entityIds[row]!);
+        if (at === 0) rejected.push({ index: indexes[row]!, code, message });
+        return;
+      }
       counts[outcome]++;
       if (request.results) (results[indexes[row]!] ??= {})[version.version] = outcome;
     });

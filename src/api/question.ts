@@ -1,7 +1,9 @@
+import { formatDuration } from '../ground/duration.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
+import type { FeatureView } from '../store/catalogue.ts';
 import type { Store } from '../store/store.ts';
-import type { Boundary, Knowledge, Question } from '../timetravel/question.ts';
+import { ANY_AGE, type Boundary, type Knowledge, type Question } from '../timetravel/question.ts';
 
 /** A question as it was sent, its defaults filled in by its schema. */
 export interface AskedQuestion {
@@ -9,6 +11,9 @@ export interface AskedQuestion {
   boundary: Boundary;
   knowledge: Knowledge;
   known_at?: Micros | null | undefined;
+  /** µs, or `ANY_AGE`. */
+  max_age?: number | null | undefined;
+  now?: Micros | null | undefined;
   at_snapshot?: number | undefined;
   min_snapshot?: number | undefined;
 }
@@ -20,8 +25,15 @@ export function resolveQuestion(asked: AskedQuestion, store: Store): Question {
     boundary: asked.boundary,
     knowledge: asked.knowledge,
     knownAt: asked.known_at ?? undefined,
+    maxAge: asked.max_age ?? ANY_AGE,
+    now: asked.now ?? store.clock(),
     snapshot: resolveSnapshot(asked, store),
   };
+}
+
+/** How old an answer of the view may be: what was asked, else what the view says (A6). */
+export function maxAgeOf(asked: Pick<AskedQuestion, 'max_age'>, view: FeatureView): number {
+  return asked.max_age ?? view.max_age ?? ANY_AGE;
 }
 
 /** Throws SNAPSHOT_UNAVAILABLE for one above what is durable here (A9). */
@@ -51,11 +63,30 @@ export interface QuestionEcho {
   boundary: Boundary;
   knowledge: Knowledge;
   known_at: string | null;
+  now: string | null;
 }
 
-/** The resolved question, as answers repeat it. */
-export function echoQuestion({ asOf, boundary, knowledge, knownAt }: Question): QuestionEcho {
-  return { as_of: textOf(asOf), boundary, knowledge, known_at: textOf(knownAt) };
+/**
+ * The resolved question, as answers repeat it; each result names its own `max_age`. `isAged`: one of
+ * them has a limit, which a latest answer is measured for from `now`.
+ */
+export function echoQuestion(
+  { asOf, boundary, knowledge, knownAt, now }: Question,
+  isAged: boolean,
+): QuestionEcho {
+  const isFromNow = isAged && asOf === undefined;
+  return {
+    as_of: textOf(asOf),
+    boundary,
+    knowledge,
+    known_at: textOf(knownAt),
+    now: isFromNow ? textOf(now) : null,
+  };
+}
+
+/** A limit of age as answers show it: null for any age. */
+export function maxAgeText(maxAge: number): string | null {
+  return maxAge === ANY_AGE ? null : formatDuration(maxAge);
 }
 
 function textOf(time: number | undefined): string | null {

@@ -2,10 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { z } from 'zod';
 
+import { formatDuration } from '../ground/duration.ts';
 import { TidemarkError } from '../ground/errors.ts';
-import { formatInstant, type Micros } from '../ground/time.ts';
+import { formatInstant, type Micros, micros } from '../ground/time.ts';
 import type { FeatureView, ModelBinding, ModelVersion } from '../store/catalogue.ts';
-import type { Store } from '../store/store.ts';
+import type { Store, ViewSettings } from '../store/store.ts';
 import { countsOf } from './counts.ts';
 import type { AskedModel, Deps } from './deps.ts';
 import { JSON_TYPE } from './media.ts';
@@ -34,7 +35,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         tags,
         summary: 'Create a feature view',
         description:
-          'Creates the view with its first model version, which becomes `current`. Repeating it is fine; what differs from the view as it is is refused.',
+          'Creates the view with its first model version, which becomes `current`. Repeating it is fine; `max_age` and `retention` may be others then, and what else differs from the view as it is is refused.',
         params: z.strictObject({ view: viewName }),
         body: viewBody,
         response: {
@@ -42,9 +43,11 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
           201: answer('The view was created.', featureView),
           ...problems(
             'BAD_REQUEST',
+            'BAD_DURATION',
             'BAD_CONFIG',
             'MODEL_INVALID',
             'VIEW_CONFLICT',
+            'READ_ONLY_REPLICA',
             'MODEL_CHANGED',
             'UNSUPPORTED_MEDIA_TYPE',
             'LIMIT_EXCEEDED',
@@ -55,7 +58,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
     },
     async (request, reply) => {
       const { view: name } = request.params;
-      const { entity, join_key, ...asked } = request.body;
+      const { entity, join_key, max_age, retention, ...asked } = request.body;
       const version = await newVersion(context, asked);
       const existing = store.catalogue.view(name);
       if (existing !== undefined) {
@@ -64,7 +67,9 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
           ...differenceOf('join_key', existing.join_key, join_key),
         ];
         requireSame(existing, version, differences, 'POST /v1/feature-views/{view}/versions');
-        return reply.code(200).send(showView(store, existing));
+        const settings = settingsOf(existing, max_age, retention);
+        if (!isDeepStrictEqual(settings, settingsOf(existing))) store.changeView(name, settings);
+        return reply.code(200).send(showView(store, store.catalogue.mustGetView(name)));
       }
       const view: FeatureView = {
         name,
@@ -73,6 +78,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         created_timestamp: version.created_timestamp,
         versions: { [version.version]: version },
         aliases: { current: version.version },
+        ...settingsOf({}, max_age, retention),
       };
       store.createView(view);
       return reply.code(201).send(showView(store, view));
@@ -99,6 +105,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
             'MODEL_INVALID',
             'VIEW_NOT_FOUND',
             'VIEW_CONFLICT',
+            'READ_ONLY_REPLICA',
             'MODEL_CHANGED',
             'UNSUPPORTED_MEDIA_TYPE',
             'LIMIT_EXCEEDED',
@@ -162,7 +169,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         params: z.strictObject({ view: viewRef }),
         response: {
           204: z.undefined().describe('The view is gone.'),
-          ...problems('VIEW_NOT_FOUND', 'STORE_UNAVAILABLE'),
+          ...problems('VIEW_NOT_FOUND', 'READ_ONLY_REPLICA', 'STORE_UNAVAILABLE'),
         },
       },
     },
@@ -171,6 +178,22 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
       return reply.code(204).send();
     },
   );
+}
+
+/** A view's settings when others are asked for: undefined leaves one as it is, null takes it away. */
+function settingsOf(
+  before: ViewSettings,
+  maxAge?: number | null,
+  retention?: number | null,
+): ViewSettings {
+  const settings = {
+    max_age: maxAge === undefined ? before.max_age : (maxAge ?? undefined),
+    retention: retention === undefined ? before.retention : (retention ?? undefined),
+  };
+  return {
+    ...(settings.max_age !== undefined && { max_age: settings.max_age }),
+    ...(settings.retention !== undefined && { retention: settings.retention }),
+  };
 }
 
 /** A version as asked, created now, its model bound. Throws BAD_REQUEST when the dims differ. */
@@ -250,6 +273,9 @@ function showView(store: Store, view: FeatureView): FeatureViewAnswer {
     entity: view.entity,
     join_key: view.join_key,
     created_timestamp: formatInstant(view.created_timestamp),
+    max_age: view.max_age === undefined ? null : formatDuration(view.max_age),
+    retention: view.retention === undefined ? null : formatDuration(view.retention),
+    horizon: view.horizon === undefined ? null : formatInstant(micros(view.horizon.moment)),
     aliases: view.aliases,
     versions: Object.fromEntries(versions) as FeatureViewAnswer['versions'],
   };

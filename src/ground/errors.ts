@@ -9,6 +9,8 @@ export type ErrorCode =
   | 'BAD_ENTITY_ID'
   /** The time is not RFC 3339 with an offset, is finer than a microsecond, or out of range. */
   | 'BAD_TIMESTAMP'
+  /** The duration is not ISO 8601 of weeks, days, hours, minutes and seconds, as P30D or PT1H. */
+  | 'BAD_DURATION'
   /** The time is further ahead of the clock than `max_future_skew` allows: mend the clock. */
   | 'FUTURE_TIMESTAMP'
   /** The vector has another dim, is not finite, or overflows the version's dtype. */
@@ -23,6 +25,18 @@ export type ErrorCode =
   | 'VERSION_NOT_FOUND'
   /** What is asked differs from what the view or the version already is. */
   | 'VIEW_CONFLICT'
+  /** The entity was erased: nothing about it is stored until that is lifted. */
+  | 'ENTITY_ERASED'
+  /** There is no receipt of that name. */
+  | 'ERASURE_NOT_FOUND'
+  /** This is a read replica: write to its leader, which the answer names. */
+  | 'READ_ONLY_REPLICA'
+  /** What is asked for is only possible on a read replica. */
+  | 'NOT_A_REPLICA'
+  /** The leader and this replica do not share their past: bootstrap the replica anew. */
+  | 'REPLICA_DIVERGED'
+  /** The backup is not whole, or not one: take another. */
+  | 'BACKUP_INVALID'
   /** The view has several model versions: say which one the vectors belong to. */
   | 'VERSION_REQUIRED'
   /** Text was sent to a view none of whose versions has a model. */

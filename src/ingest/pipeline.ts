@@ -5,7 +5,6 @@ import { TidemarkError } from '../ground/errors.ts';
 import { DELETED, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import { vectorBytes, writeNumbers } from '../store/dtype.ts';
-import type { Inputs } from '../store/inputs.ts';
 import type { Embedder } from './inference/embedder.ts';
 import { hashInput, normaliseText } from './model-input.ts';
 import type { Prepare, Prepared } from './prepare.ts';
@@ -39,8 +38,8 @@ export interface PipelineCounts {
 export interface PipelineSettings {
   /** Starts, or gives again, the embedder of that name. */
   embedder(name: string): Promise<Embedder>;
-  /** The pool of inputs of a model version. */
-  inputs(view: string, version: string): Inputs;
+  /** Copies the vector of an equal input of that model version to `out`; false when it has none. */
+  copyPooled(view: string, version: string, inputHash: Uint8Array, out: Uint8Array): boolean;
   /** Longest text that is embedded, in UTF-16 units. */
   textCharsMax: number;
 }
@@ -91,7 +90,6 @@ export class Pipeline {
     inputs: readonly TextInput[],
   ): Promise<(number | TidemarkError)[]> {
     const { embedder, prompt, fingerprint } = await this.modelOf(view, version);
-    const pool = this.settings.inputs(view, version.version);
     const payloads = new Map<string, number>();
     const waiting: { hash: Buffer; key: string; vector: Promise<Float32Array> }[] = [];
     const fresh: { text: string; key: string; settle: PromiseWithResolvers<Float32Array> }[] = [];
@@ -105,9 +103,10 @@ export class Pipeline {
         return key;
       }
       payloads.set(key, DELETED);
-      if (pool.vectorId(inputHash) !== undefined) {
+      // With its bytes, since the pool may have forgotten it by the time of the commit.
+      if (this.settings.copyPooled(view, version.version, inputHash, batch.nextPayload())) {
         this.counts.pooled++;
-        payloads.set(key, batch.addPooled(inputHash));
+        payloads.set(key, batch.addFilled(inputHash));
         return key;
       }
       let vector = this.recent.get(key);

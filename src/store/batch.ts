@@ -11,8 +11,8 @@ export const DELETED = -1;
  * Revisions to commit under one model version, in source order, in columns.
  *
  * A row points at a payload: one vector, which several rows may share. A payload has the vector's
- * bytes in the version's dtype, or the hash of the model input that it is the vector of, or both.
- * One with a hash alone must already stand in the pool of inputs; only the embedder gives hashes.
+ * bytes in the version's dtype, and perhaps the hash of the model input that it is the vector of;
+ * only the embedder gives hashes.
  */
 export class RevisionBatch {
   readonly entityIds: string[] = [];
@@ -27,7 +27,6 @@ export class RevisionBatch {
   readonly vectorBytes: number;
   payloadCount = 0;
   private bytes: Uint8Array;
-  private filled: boolean[] = [];
   private hashes: (Uint8Array | undefined)[] = [];
 
   /** `vectorBytes`: bytes of one vector of the version. `capacity`: payloads to make room for. */
@@ -56,16 +55,6 @@ export class RevisionBatch {
 
   /** Takes what `nextPayload` gave as a payload; with the hash of its input where it has one. */
   addFilled(hash?: Uint8Array): number {
-    this.filled.push(true);
-    this.hashes.push(hash);
-    return this.payloadCount++;
-  }
-
-  /** A payload whose vector the pool of inputs holds already. */
-  addPooled(hash: Uint8Array): number {
-    assert(hash.byteLength === HASH_BYTES, `an input's hash has ${HASH_BYTES} bytes`);
-    this.nextPayload();
-    this.filled.push(false);
     this.hashes.push(hash);
     return this.payloadCount++;
   }
@@ -84,9 +73,7 @@ export class RevisionBatch {
     if (offset !== undefined) this.offsets.push(offset);
   }
 
-  /** The bytes of a payload, or undefined where the pool has them. */
-  payloadBytes(payload: number): Uint8Array | undefined {
-    if (!this.filled[payload]) return undefined;
+  payloadBytes(payload: number): Uint8Array {
     const from = payload * this.vectorBytes;
     return this.bytes.subarray(from, from + this.vectorBytes);
   }
@@ -123,11 +110,13 @@ interface OffsetAdvance extends PartitionKey {
 export interface CommitRequest {
   rows: RevisionBatch;
   deadLetters?: readonly DeadLetter[];
+  /** Refuse it whole, with ENTITY_ERASED, rather than leave rows of erased entities out. */
+  isAtomic?: boolean;
   offset?: OffsetAdvance;
 }
 
-/** What became of a row (A4). */
-export type Outcome = 'latest' | 'history' | 'duplicate';
+/** What became of a row (A4); `erased`: refused, because its entity was erased (A8). */
+export type Outcome = 'latest' | 'history' | 'duplicate' | 'erased';
 
 export interface CommitResult {
   /** A snapshot that holds this commit. */

@@ -1,5 +1,8 @@
+import { crc32 } from 'node:zlib';
+
+import { TidemarkError } from '../ground/errors.ts';
 import type { Revision } from './chunk.ts';
-import type { Environment, Table } from './environment.ts';
+import { countOf, type Environment, type Table } from './environment.ts';
 import { numberKeys, type SourcePosition } from './keys.ts';
 
 /** One committed revision, in the order of commits. */
@@ -19,8 +22,10 @@ export interface Change extends Revision {
  * 16 f64 created time, µs    40 u32 partition
  * 44 u16 length of the entity id     46 u16 length of source │ 0x00 │ topic
  * 48 the entity id, then source │ 0x00 │ topic, UTF-8
+ *    u32 CRC-32 of all before; not there in what format version 1 wrote
  */
 const FIXED_BYTES = 48;
+const CHECKSUM_BYTES = 4;
 const NO_OFFSET = -1;
 
 export class ChangeLog {
@@ -50,8 +55,50 @@ export class ChangeLog {
     const originBytes = out.write(origin, FIXED_BYTES + idBytes, 'utf8');
     out.writeUInt16LE(idBytes, 44);
     out.writeUInt16LE(originBytes, 46);
-    const value = out.subarray(0, FIXED_BYTES + idBytes + originBytes);
-    void this.table.put(row.seq, value, { append: true });
+    const length = FIXED_BYTES + idBytes + originBytes;
+    out.writeUInt32LE(crc32(out.subarray(0, length)), length);
+    void this.table.put(row.seq, out.subarray(0, length + CHECKSUM_BYTES), { append: true });
+  }
+
+  /** Within a commit: the same for a change that was read. */
+  appendChange(change: Change): void {
+    const { entityId, position } = change;
+    const origin = position === undefined ? '' : `${position.source}\0${position.topic}`;
+    this.append(entityId, change, origin, position?.partition ?? 0, position?.offset);
+  }
+
+  has(seq: number): boolean {
+    return this.table.getBinaryFast(seq) !== undefined;
+  }
+
+  /** Within a commit. */
+  remove(seq: number): void {
+    void this.table.remove(seq);
+  }
+
+  /** The greatest seq of a change created at or before `moment`, µs; 0 when there is none. */
+  lastCreatedBy(moment: number): number {
+    // Created times never go backwards with the seqs, so halving finds it.
+    let low = 0;
+    let high = this.lastSeq();
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      const next = this.first(middle + 1);
+      // No entry up to `high` is later than the moment: what is asked for is at or below middle.
+      if (next === undefined || next.created > moment) high = middle;
+      else low = next.seq;
+    }
+    return low;
+  }
+
+  lastSeq(): number {
+    const range = this.table.getRange({ start: undefined, reverse: true, limit: 1 });
+    for (const { key } of range) return key;
+    return 0;
+  }
+
+  private first(from: number): Change | undefined {
+    return this.read(from - 1, Number.MAX_SAFE_INTEGER, 1)[0];
   }
 
   /** Up to `limit` changes with seq in (`after`, `upTo`], in order. */
@@ -61,17 +108,30 @@ export class ChangeLog {
   }
 
   count(): number {
-    return (this.table.getStats() as { entryCount: number }).entryCount;
+    return countOf(this.table);
   }
+}
+
+function isWhole(bytes: Buffer, end: number): boolean {
+  return (
+    bytes.byteLength === end + CHECKSUM_BYTES &&
+    crc32(bytes.subarray(0, end)) === bytes.readUInt32LE(end)
+  );
 }
 
 function decodeChange(seq: number, value: Uint8Array): Change {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const idEnd = FIXED_BYTES + bytes.readUInt16LE(44);
+  const end = idEnd + bytes.readUInt16LE(46);
+  const hasChecksum = bytes.byteLength !== end;
+  if (hasChecksum && !isWhole(bytes, end)) {
+    throw new TidemarkError(
+      'STORE_CORRUPT',
+      `the change of seq ${seq} does not have the checksum it was written with; run \`tidemark verify\``,
+    );
+  }
   const offset = bytes.readDoubleLE(32);
-  const [source, topic] = bytes
-    .toString('utf8', idEnd, idEnd + bytes.readUInt16LE(46))
-    .split('\0') as [string, string];
+  const [source, topic] = bytes.toString('utf8', idEnd, end).split('\0') as [string, string];
   return {
     entityId: bytes.toString('utf8', FIXED_BYTES, idEnd),
     event: bytes.readDoubleLE(0),

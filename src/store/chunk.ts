@@ -153,6 +153,7 @@ export class ChunkDraft {
   private outBytes: Uint8Array;
   private views: Uint8Array[] = [];
 
+  /** `capacity`: rows that there is room for until `reserve` makes more. */
   constructor(capacity: number) {
     this.rows = new Float64Array(capacity * 5);
     this.out = new Float64Array(HEADER_CELLS + capacity * 5);
@@ -161,6 +162,25 @@ export class ChunkDraft {
 
   clear(): void {
     this.count = 0;
+  }
+
+  /** Makes room for so many rows in all. Chunks are encoded of no more than the first capacity. */
+  reserve(rows: number): void {
+    if (rows * 5 <= this.rows.length) return;
+    const grown = new Float64Array(Math.max(rows * 5, this.rows.length * 2));
+    grown.set(this.rows);
+    this.rows = grown;
+  }
+
+  /** Keeps the rows from `first` on that `isKept` says yes to, in their order. */
+  keep(first: number, isKept: (at: number) => boolean): void {
+    let count = 0;
+    for (let at = first; at < this.count; at++) {
+      if (!isKept(at)) continue;
+      this.rows.copyWithin(count * 5, at * 5, at * 5 + 5);
+      count++;
+    }
+    this.count = count;
   }
 
   /** Adds the revisions of a chunk after those already here. */
@@ -192,6 +212,18 @@ export class ChunkDraft {
 
   event(at: number): number {
     return this.rows[at * 5]!;
+  }
+
+  known(at: number): number {
+    return this.rows[at * 5 + 1]!;
+  }
+
+  created(at: number): number {
+    return this.rows[at * 5 + 2]!;
+  }
+
+  seq(at: number): number {
+    return this.rows[at * 5 + 3]!;
   }
 
   vectorId(at: number): number {

@@ -1,8 +1,9 @@
-import { assert } from '../ground/assert.ts';
+import { TidemarkError } from '../ground/errors.ts';
 import { type CommitRequest, DELETED, type Outcome, type RevisionBatch } from './batch.ts';
 import { type Revision, TOMBSTONE } from './chunk.ts';
 import type { Place } from './timelines.ts';
-import type { Counters, VersionStore } from './version-store.ts';
+import type { Counters } from './version-files.ts';
+import type { VersionStore } from './version-store.ts';
 
 /**
  * Applies one request to a version, inside its write transaction. This is where it is decided, in
@@ -48,19 +49,28 @@ export class Commit {
       row.seq = firstSeq + at;
       this.payload = batch.payloads[at]!;
       this.outcomes.push(this.add(id, row));
-      if (this.outcomes[at] !== 'duplicate') {
+      if (request.isAtomic === true && this.outcomes[at] === 'erased') throw entityErased(id);
+      if (this.outcomes[at] === 'latest' || this.outcomes[at] === 'history') {
         version.log.append(id, row, origin, partition, batch.offsets[at]);
         this.counters.lastCreated = created;
         this.counters.revisions++;
       }
     }
-    for (const letter of request.deadLetters ?? []) version.deadLetters.put(letter);
+    for (const letter of request.deadLetters ?? []) {
+      const { erasures } = version;
+      const isErased =
+        !erasures.none && letter.key !== null && erasures.has(Buffer.from(letter.key).toString());
+      if (!isErased) version.deadLetters.put(letter);
+    }
     return true;
   }
 
   private add(id: string, row: Revision): Outcome {
-    const { timelines } = this.version;
+    const { timelines, erasures } = this.version;
+    // Whoever has a timeline was not erased, once all that was erased is gone.
+    if (!erasures.settled && erasures.has(id)) return 'erased';
     const place = timelines.locate(id, row);
+    if (place.draft.count === 0 && !erasures.none && erasures.has(id)) return 'erased';
     if (timelines.someAtEvent(place, row.event, this.isEqual)) return 'duplicate';
     if (place.draft.count === 0) this.counters.entities++;
     row.vectorId = this.payload === DELETED ? TOMBSTONE : this.vectorIdAt(place);
@@ -76,9 +86,7 @@ export class Commit {
     // give another last bit.
     const pooled = (this.vectorIds[this.payload] ??= this.pooledId());
     if (pooled !== undefined) return stored === pooled || this.equalsPooled(stored, pooled);
-    const bytes = this.batch.payloadBytes(this.payload);
-    assert(bytes !== undefined, 'a payload without bytes stands in the pool of inputs');
-    return this.version.vectors.equals(stored, bytes);
+    return this.version.vectors.equals(stored, this.batch.payloadBytes(this.payload));
   };
 
   /** The payload's vector in the pool: an equal input's, an equal neighbour's, or a new one. */
@@ -92,7 +100,6 @@ export class Commit {
       if (stored !== TOMBSTONE && this.isEqual(stored)) return this.keep(stored);
     }
     const bytes = this.batch.payloadBytes(this.payload);
-    assert(bytes !== undefined, 'a payload without bytes stands in the pool of inputs');
     const id = this.counters.nextVectorId++;
     this.version.vectors.append(id, bytes);
     return this.keep(id);
@@ -117,4 +124,11 @@ export class Commit {
     this.version.vectors.copyInto(pooled, bytes, 0);
     return this.version.vectors.equals(stored, bytes);
   }
+}
+
+export function entityErased(id: string): TidemarkError {
+  return new TidemarkError(
+    'ENTITY_ERASED',
+    `the entity ${JSON.stringify(id)} was erased: nothing about it is stored until that is lifted`,
+  );
 }

@@ -1,11 +1,13 @@
 import { pack, unpack } from 'msgpackr';
 
 import type { DeadLetter } from './batch.ts';
-import type { Environment, Table } from './environment.ts';
+import { countOf, type Environment, type Table } from './environment.ts';
 import { positionKeys, type SourcePosition } from './keys.ts';
 
 /** Records that could not become revisions, by where they stood in their source. */
 export class DeadLetters {
+  /** Positions put while somebody copies the letters, who must not miss them. */
+  journal: SourcePosition[] | undefined;
   private table: Table<SourcePosition>;
 
   constructor(environment: Environment) {
@@ -15,6 +17,17 @@ export class DeadLetters {
   /** Within a commit. The same position again replaces what was there: a replay adds nothing. */
   put({ position, ...letter }: DeadLetter): void {
     void this.table.put(position, pack(letter));
+    this.journal?.push(position);
+  }
+
+  get(position: SourcePosition): DeadLetter | undefined {
+    const value = this.table.getBinary(position);
+    return value && { position, ...(unpack(value) as Omit<DeadLetter, 'position'>) };
+  }
+
+  /** Within a commit. */
+  remove(position: SourcePosition): void {
+    void this.table.remove(position);
   }
 
   /** Up to `limit` dead letters, in the order of their positions, after `after`. */
@@ -27,6 +40,6 @@ export class DeadLetters {
   }
 
   count(): number {
-    return (this.table.getStats() as { entryCount: number }).entryCount;
+    return countOf(this.table);
   }
 }

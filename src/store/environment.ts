@@ -1,4 +1,4 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
@@ -53,7 +53,13 @@ export interface Table<K> {
     exclusiveStart?: boolean;
     inclusiveEnd?: boolean;
   }): Iterable<{ key: K; value: Bytes }>;
-  getKeys(options: { start: K | undefined; exclusiveStart?: boolean; limit?: number }): Iterable<K>;
+  getKeys(options: {
+    start: K | undefined;
+    end?: K;
+    exclusiveStart?: boolean;
+    inclusiveEnd?: boolean;
+    limit?: number;
+  }): Iterable<K>;
   getStats(): unknown;
 }
 
@@ -70,6 +76,11 @@ export function* eachEntry<K>(table: Table<K>, page: number): Iterable<{ key: K;
     if (entries.length < page) return;
     start = entries.at(-1)!.key;
   }
+}
+
+/** How many entries a table has. */
+export function countOf<K>(table: Table<K>): number {
+  return (table.getStats() as { entryCount: number }).entryCount;
 }
 
 /** The last commit is visible and may not be on the disk: nothing may build on this environment. */
@@ -159,6 +170,11 @@ export class Environment {
   /** Lets reads of this turn see what has been committed since its first read. */
   refresh(): void {
     this.root.resetReadTxn();
+  }
+
+  /** Size of the file. */
+  bytes(): number {
+    return statSync(this.file).size;
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,7 @@
+import { crc32 } from 'node:zlib';
+
 import { HASH_BYTES } from './batch.ts';
-import { eachEntry, type Environment, type Table } from './environment.ts';
+import type { Environment, Table } from './environment.ts';
 
 const hashKeys = {
   writeKey(hash: Uint8Array, target: Buffer, start: number): number {
@@ -11,10 +13,19 @@ const hashKeys = {
   },
 };
 
-/** The pool of model inputs: by the hash of the exact input, the id of its vector (f64). */
+const CHECKSUM_BYTES = 4;
+
+/**
+ * The pool of model inputs: by the hash of the exact input, the id of its vector. A weak reference:
+ * an entry may be forgotten, and its input is then embedded anew.
+ *
+ * value: f64 vector id │ u32 CRC-32 of hash and id; not there in what format version 1 wrote
+ */
 export class Inputs {
+  /** Hashes put while somebody copies the pool, who must not miss them. */
+  journal: Uint8Array[] | undefined;
   private table: Table<Uint8Array>;
-  private value = new Uint8Array(8);
+  private scratch = new Uint8Array(HASH_BYTES + 8 + CHECKSUM_BYTES);
 
   constructor(environment: Environment) {
     this.table = environment.table('input', hashKeys);
@@ -23,20 +34,51 @@ export class Inputs {
   /** The vector of an equal input, if one was embedded before. */
   vectorId(hash: Uint8Array): number | undefined {
     const bytes = this.table.getBinaryFast(hash);
-    return bytes && new DataView(bytes.buffer, bytes.byteOffset, 8).getFloat64(0, true);
+    return bytes && this.decode(hash, bytes, this.table.lastSize);
   }
 
   /** Within a commit. */
   put(hash: Uint8Array, vectorId: number): void {
-    new DataView(this.value.buffer).setFloat64(0, vectorId, true);
-    void this.table.put(hash, this.value);
+    const { scratch } = this;
+    const view = new DataView(scratch.buffer);
+    scratch.set(hash);
+    view.setFloat64(HASH_BYTES, vectorId, true);
+    view.setUint32(HASH_BYTES + 8, crc32(scratch.subarray(0, HASH_BYTES + 8)), true);
+    void this.table.put(hash, scratch.subarray(HASH_BYTES));
+    this.journal?.push(hash);
   }
 
-  /** Every input's hash, in order, with the id of its vector. */
-  *entries(): Iterable<{ hash: Uint8Array; vectorId: number }> {
-    for (const { key, value } of eachEntry(this.table, 1_024)) {
-      const view = new DataView(value.buffer, value.byteOffset, 8);
-      yield { hash: key, vectorId: view.getFloat64(0, true) };
-    }
+  /** Within a commit. */
+  remove(hash: Uint8Array): void {
+    void this.table.remove(hash);
+  }
+
+  /** Up to `limit` inputs after the one of hash `after`, in order, with the ids of their vectors. */
+  page(
+    after: Uint8Array | undefined,
+    limit: number,
+  ): { hash: Uint8Array; vectorId: number | undefined }[] {
+    const range = this.table.getRange({
+      start: after,
+      exclusiveStart: after !== undefined,
+      limit,
+    });
+    return Array.from(range, ({ key, value }) => ({
+      hash: key,
+      vectorId: this.decode(key, value, value.byteLength),
+    }));
+  }
+
+  /** Undefined for an entry that is not as it was written: its input is embedded anew. */
+  private decode(hash: Uint8Array, value: Uint8Array, length: number): number | undefined {
+    const view = new DataView(value.buffer, value.byteOffset, length);
+    const { scratch } = this;
+    scratch.set(hash);
+    scratch.set(new Uint8Array(value.buffer, value.byteOffset, 8), HASH_BYTES);
+    const isWhole =
+      length === 8 ||
+      (length === 8 + CHECKSUM_BYTES &&
+        view.getUint32(8, true) === crc32(scratch.subarray(0, HASH_BYTES + 8)));
+    return isWhole ? view.getFloat64(0, true) : undefined;
   }
 }

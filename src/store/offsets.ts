@@ -15,6 +15,15 @@ export class Offsets {
     return value && Buffer.from(value).readBigUInt64LE();
   }
 
+  /** Every partition's next offset. */
+  all(): { key: PartitionKey; next: bigint }[] {
+    const range = this.table.getRange({ start: undefined });
+    return Array.from(range, ({ key, value }) => ({
+      key,
+      next: Buffer.from(value).readBigUInt64LE(),
+    }));
+  }
+
   /** Within a commit. */
   put(key: PartitionKey, next: bigint): void {
     const value = Buffer.alloc(8);

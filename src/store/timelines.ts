@@ -12,6 +12,8 @@ export const HEAD_MAX = 40;
 const HEAD_KEPT = 20;
 /** A sealed chunk is at most three pages: far questions skip many revisions, late ones rewrite few. */
 const SEALED_MAX = 240;
+/** Of chunks that are written whole: with room for late revisions. */
+const SEALED_FILLED = 200;
 
 /** Where a revision belongs: a chunk, loaded, and a position in it. */
 export interface Place {
@@ -182,6 +184,68 @@ export class Timelines {
     hasSealed: boolean,
   ): void {
     void this.table.put(key, draft.encode(from, to, hasSealed));
+  }
+
+  /** Up to `limit` entity ids that have a timeline, after `after`, in the order of their bytes. */
+  ids(after: string | undefined, limit: number): string[] {
+    const ids: string[] = [];
+    const range = this.table.getKeys({ start: after, exclusiveStart: after !== undefined });
+    for (const key of range) {
+      if (typeof key !== 'string') continue;
+      ids.push(key);
+      if (ids.length === limit) break;
+    }
+    return ids;
+  }
+
+  /** Whether the entity has exactly this revision. */
+  has(id: string, revision: Revision): boolean {
+    const chunk = this.found;
+    if (!this.head(id, chunk)) return false;
+    let at = chunk.insertionPoint(revision) - 1;
+    if (at < 0 && chunk.hasSealed && this.sealed({ id, ...revision }, chunk) !== undefined) {
+      at = chunk.insertionPoint(revision) - 1;
+    }
+    return (
+      at >= 0 &&
+      chunk.seq(at) === revision.seq &&
+      chunk.event(at) === revision.event &&
+      chunk.known(at) === revision.known &&
+      chunk.created(at) === revision.created &&
+      chunk.vectorId(at) === revision.vectorId
+    );
+  }
+
+  /** Loads all revisions of an entity into `draft`, in A2 order. */
+  readAll(id: string, draft: ChunkDraft): void {
+    draft.clear();
+    const sealed = this.table.getRange({ start: { id, ...OLDEST }, end: id, inclusiveEnd: true });
+    for (const { value } of sealed) {
+      const bytes = new Uint8Array(value);
+      this.found.point(bytes, bytes.byteLength);
+      draft.reserve(draft.count + this.found.count);
+      draft.append(this.found);
+    }
+  }
+
+  /**
+   * Within a commit: stores a whole timeline of an entity whose id comes after all that are there.
+   */
+  append(id: string, draft: ChunkDraft): void {
+    const { count } = draft;
+    const sealed = count > HEAD_MAX ? count - HEAD_KEPT : 0;
+    for (let from = 0; from < sealed; from += SEALED_FILLED) {
+      const key = from === 0 ? { id, ...OLDEST } : { id, ...draft.order(from) };
+      const to = Math.min(sealed, from + SEALED_FILLED);
+      void this.table.put(key, draft.encode(from, to, false), { append: true });
+    }
+    void this.table.put(id, draft.encode(sealed, count, sealed > 0), { append: true });
+  }
+
+  /** Within a commit: removes an entity's timeline. */
+  remove(id: string): void {
+    const keys = this.table.getKeys({ start: { id, ...OLDEST }, end: id, inclusiveEnd: true });
+    for (const key of Array.from(keys)) void this.table.remove(key);
   }
 
   /** Every chunk's key and bytes, in key order and each in its own memory, unchecked. */

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 
 import { TidemarkError } from '../ground/errors.ts';
-import type { Environment, Table } from './environment.ts';
+import { countOf, type Environment, type Table } from './environment.ts';
 import { numberKeys } from './keys.ts';
 
 const CHECKSUM_BYTES = 4;
@@ -29,12 +29,21 @@ export class VectorPool {
 
   /** Within a commit. `id` is greater than every one before it. */
   append(id: number, vector: Uint8Array): void {
+    this.put(id, vector, true);
+  }
+
+  /** Within a commit: a vector under the id that it has elsewhere, in any order. */
+  insert(id: number, vector: Uint8Array): void {
+    this.put(id, vector, false);
+  }
+
+  private put(id: number, vector: Uint8Array, append: boolean): void {
     this.scratch.set(vector);
     const view = new DataView(this.scratch.buffer);
     view.setUint32(this.vectorBytes, crc32(vector), true);
     // A commit that was rolled back may have read another vector under this id.
     this.checked.clear(id);
-    void this.table.put(id, this.scratch, { append: true });
+    void this.table.put(id, this.scratch, { append });
   }
 
   has(id: number): boolean {
@@ -82,6 +91,10 @@ export class VectorPool {
       this.checked.add(id);
     }
     return this.vector;
+  }
+
+  count(): number {
+    return countOf(this.table);
   }
 
   /** Every vector id in order. */

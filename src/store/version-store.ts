@@ -1,67 +1,93 @@
-import { ChangeLog } from './change-log.ts';
-import { DeadLetters } from './dead-letters.ts';
-import { type Dtype, vectorBytes } from './dtype.ts';
-import { Environment, type Table } from './environment.ts';
-import { Inputs } from './inputs.ts';
-import { textKeys } from './keys.ts';
-import { Offsets } from './offsets.ts';
-import { Timelines } from './timelines.ts';
-import { VectorPool } from './vectors.ts';
+import type { ChangeLog } from './change-log.ts';
+import type { DeadLetters } from './dead-letters.ts';
+import type { Environment } from './environment.ts';
+import type { ErasedOfVersion } from './erasures.ts';
+import type { Horizon } from './horizon.ts';
+import type { Inputs } from './inputs.ts';
+import type { Offsets } from './offsets.ts';
+import type { Timelines } from './timelines.ts';
+import type { VectorPool } from './vectors.ts';
+import type { Counters, VersionFiles } from './version-files.ts';
 
-/** What a model version counts on; committed with the rows that moved it. */
-export interface Counters {
-  nextVectorId: number;
-  /** The greatest created time committed here, µs. */
-  lastCreated: number;
-  /** Revisions and tombstones stored, confirmations included. */
-  revisions: number;
-  entities: number;
-}
-
-const COUNTERS_KEY = 'counters';
-
-/** The environment of one model version, and the databases in it. */
+/**
+ * A model version of an open store: its files of now, and what questions about it need to know of
+ * the catalogue. Compaction puts other files in their place, between two turns of the event loop:
+ * whoever reads takes them from here anew after each `await`.
+ */
 export class VersionStore {
-  readonly environment: Environment;
-  readonly timelines: Timelines;
-  readonly vectors: VectorPool;
-  readonly inputs: Inputs;
-  readonly log: ChangeLog;
-  readonly deadLetters: DeadLetters;
-  readonly offsets: Offsets;
-  private meta: Table<string>;
+  readonly view: string;
+  readonly version: string;
+  readonly erasures: ErasedOfVersion;
+  private now: VersionFiles;
+  private horizonOfView: () => Horizon;
 
-  constructor(folder: string, dim: number, dtype: Dtype) {
-    this.environment = new Environment(folder);
-    this.timelines = new Timelines(this.environment);
-    this.vectors = new VectorPool(this.environment, vectorBytes(dim, dtype));
-    this.inputs = new Inputs(this.environment);
-    this.log = new ChangeLog(this.environment);
-    this.deadLetters = new DeadLetters(this.environment);
-    this.offsets = new Offsets(this.environment);
-    this.meta = this.environment.table('meta', textKeys);
+  constructor(
+    name: { view: string; version: string },
+    files: VersionFiles,
+    horizon: () => Horizon,
+    erasures: ErasedOfVersion,
+  ) {
+    this.view = name.view;
+    this.version = name.version;
+    this.now = files;
+    this.horizonOfView = horizon;
+    this.erasures = erasures;
+  }
+
+  get files(): VersionFiles {
+    return this.now;
+  }
+  get horizon(): Horizon {
+    return this.horizonOfView();
+  }
+  get environment(): Environment {
+    return this.now.environment;
+  }
+  get timelines(): Timelines {
+    return this.now.timelines;
+  }
+  get vectors(): VectorPool {
+    return this.now.vectors;
+  }
+  get inputs(): Inputs {
+    return this.now.inputs;
+  }
+  get log(): ChangeLog {
+    return this.now.log;
+  }
+  get deadLetters(): DeadLetters {
+    return this.now.deadLetters;
+  }
+  get offsets(): Offsets {
+    return this.now.offsets;
   }
 
   counters(): Counters {
-    const value = this.meta.getBinary(COUNTERS_KEY);
-    const cells = value ? new Float64Array(new Uint8Array(value).buffer) : new Float64Array(4);
-    const [nextVectorId, lastCreated, revisions, entities] = cells as unknown as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    return { nextVectorId, lastCreated, revisions, entities };
+    return this.now.counters();
   }
 
   /** Within a commit. */
   putCounters(counters: Counters): void {
-    const { nextVectorId, lastCreated, revisions, entities } = counters;
-    const cells = new Float64Array([nextVectorId, lastCreated, revisions, entities]);
-    void this.meta.put(COUNTERS_KEY, new Uint8Array(cells.buffer));
+    this.now.putCounters(counters);
+  }
+
+  /** Copies the vector of an equal input that was embedded before; false when there is none. */
+  copyPooled(inputHash: Uint8Array, out: Uint8Array): boolean {
+    const { inputs, vectors } = this.now;
+    const id = inputs.vectorId(inputHash);
+    if (id === undefined || !vectors.has(id)) return false;
+    vectors.copyInto(id, out, 0);
+    return true;
+  }
+
+  /** Goes on with other files, which hold the same. Gives those of before, to be closed. */
+  switchTo(files: VersionFiles): VersionFiles {
+    const before = this.now;
+    this.now = files;
+    return before;
   }
 
   async close(): Promise<void> {
-    await this.environment.close();
+    await this.now.close();
   }
 }

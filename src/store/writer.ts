@@ -1,8 +1,10 @@
 import { TidemarkError } from '../ground/errors.ts';
+import { type Micros, micros } from '../ground/time.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
-import type { Catalogue } from './catalogue.ts';
+import type { Catalogue, Moment } from './catalogue.ts';
 import { Commit } from './commit.ts';
 import { NotFlushed } from './environment.ts';
+import type { VersionFiles } from './version-files.ts';
 import type { VersionStore } from './version-store.ts';
 
 /** Seqs are reserved in blocks, durably and before use, so that none is ever given twice. */
@@ -19,6 +21,11 @@ interface Waiting {
   reject: (error: unknown) => void;
 }
 
+/** Work that wants the writer to itself. */
+interface Step {
+  work: () => Promise<void>;
+}
+
 /**
  * The one writer of a store. Requests are committed in the order of their arrival, those of one
  * version that wait together in one transaction; each is answered when it is durable.
@@ -29,7 +36,7 @@ interface Waiting {
 export class Writer {
   private catalogue: Catalogue;
   private clock: () => number;
-  private queue: Waiting[] = [];
+  private queue: (Waiting | Step)[] = [];
   private running: Promise<void> | undefined;
   /** The request that was asked last. */
   private asked: Promise<unknown> = Promise.resolve();
@@ -41,22 +48,29 @@ export class Writer {
   private durable: number;
   private broken: unknown;
   private refused: string | undefined;
+  private moved = Promise.withResolvers<void>();
 
   /** `versions`: those that exist, to go on from. `clock`: now, µs. */
-  constructor(catalogue: Catalogue, versions: readonly VersionStore[], clock: () => number) {
+  constructor(catalogue: Catalogue, versions: readonly VersionFiles[], clock: () => number) {
     this.catalogue = catalogue;
     this.clock = clock;
     this.reserved = catalogue.seqReserved();
     this.nextSeq = this.reserved + 1;
-    // Whatever an earlier process gave a seq to is durable by now, or will never be.
-    this.durable = this.reserved;
+    // Whatever an earlier process gave a seq to is durable by now, or will never be. Of a replica
+    // only what was applied in all of its versions is.
+    this.durable = catalogue.following()?.applied ?? this.reserved;
     const times = versions.map((version) => version.counters().lastCreated);
-    this.lastCreated = Math.max(-Infinity, ...times);
+    const horizons = catalogue.views().map(({ horizon }) => (horizon?.moment ?? -Infinity) + 1);
+    this.lastCreated = Math.max(-Infinity, ...times, ...horizons);
   }
 
   /** The watermark: everything at and below this seq is durable. */
   get snapshot(): number {
     return this.durable;
+  }
+
+  now(): Micros {
+    return micros(this.clock());
   }
 
   /** Why nothing can be written any more: a flush failed, and what the disk holds is unknown. */
@@ -71,7 +85,69 @@ export class Writer {
 
   /** Rows that wait for their commit. */
   get waitingRows(): number {
-    return this.queue.reduce((sum, { request }) => sum + request.rows.rows, 0);
+    return this.queue.reduce(
+      (sum, waiting) => sum + ('request' in waiting ? waiting.request.rows.rows : 0),
+      0,
+    );
+  }
+
+  /** Resolves when the watermark moves next. */
+  async nextMove(): Promise<void> {
+    await this.moved.promise;
+  }
+
+  /**
+   * A seq and a created time for a change of the catalogue, which is to be stored before anything
+   * is awaited. Everything committed before it has a smaller seq.
+   * Throws STORE_UNAVAILABLE.
+   */
+  takeMoment(): Moment {
+    if (this.broken !== undefined) throw unavailable(this.broken);
+    if (this.nextSeq > this.reserved) {
+      const upTo = this.nextSeq + SEQ_BLOCK;
+      this.catalogue.reserveSeqsSync(upTo);
+      this.reserved = upTo;
+    }
+    const seq = this.nextSeq++;
+    const created = (this.lastCreated = Math.max(this.lastCreated, this.clock()));
+    this.publish(undefined, [], seq, Promise.resolve());
+    return { seq, created: micros(created) };
+  }
+
+  /**
+   * Sees to it that nothing is created at or before `moment` any more. False when something may have
+   * been created after it. To be called alone.
+   */
+  closeCreated(moment: number): boolean {
+    if (moment < this.lastCreated) return false;
+    this.lastCreated = moment + 1;
+    return true;
+  }
+
+  /** Runs `work` when all that was asked before is durable, and nothing else is written meanwhile. */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    if (this.broken !== undefined) throw unavailable(this.broken);
+    const done = Promise.withResolvers<T>();
+    this.queue.push({
+      work: async () => {
+        await this.publishing;
+        await work().then(done.resolve, done.reject);
+      },
+    });
+    this.asked = done.promise.catch(() => {});
+    this.running ??= this.run();
+    return done.promise;
+  }
+
+  /** Says that everything up to `seq` is durable here, as it is where it was written. */
+  follow(seq: number): void {
+    this.advance(seq);
+  }
+
+  /** Goes on by itself after following: with seqs that nobody has given to anything. */
+  lead(): void {
+    this.reserved = this.catalogue.seqReserved();
+    this.nextSeq = this.reserved + 1;
   }
 
   /**
@@ -99,7 +175,13 @@ export class Writer {
     // Let the requests of this turn of the event loop gather first.
     await Promise.resolve();
     while (this.queue.length > 0) {
-      const group = this.takeGroup();
+      const first = this.queue[0]!;
+      if ('work' in first) {
+        this.queue.shift();
+        await first.work();
+        continue;
+      }
+      const group = this.takeGroup(first.version);
       try {
         await this.commitGroup(group);
       } catch (error) {
@@ -114,16 +196,17 @@ export class Writer {
   }
 
   /** The waiting requests of one version, from the front. */
-  private takeGroup(): Waiting[] {
-    const { version } = this.queue[0]!;
+  private takeGroup(version: VersionStore): Waiting[] {
+    const group: Waiting[] = [];
     let rows = 0;
-    let taken = 0;
     for (const waiting of this.queue) {
+      if ('work' in waiting || waiting.version !== version) break;
       rows += waiting.request.rows.rows;
-      if (waiting.version !== version || (taken > 0 && rows > GROUP_ROWS_MAX)) break;
-      taken++;
+      if (group.length > 0 && rows > GROUP_ROWS_MAX) break;
+      group.push(waiting);
     }
-    return this.queue.splice(0, taken);
+    this.queue.splice(0, group.length);
+    return group;
   }
 
   private async commitAlone(one: Waiting): Promise<void> {
@@ -171,7 +254,7 @@ export class Writer {
 
   /** Answers the group when it is durable, after all those before it. */
   private publish(
-    group: readonly Waiting[],
+    group: readonly Waiting[] | undefined,
     results: readonly Omit<CommitResult, 'snapshot'>[],
     upTo: number,
     flushed: Promise<void>,
@@ -182,18 +265,26 @@ export class Writer {
       try {
         await before;
         await flushed;
-        group[0]!.version.environment.refresh();
-        this.durable = Math.max(this.durable, upTo);
-        group.forEach(({ resolve }, at) => resolve({ ...results[at]!, snapshot: this.durable }));
+        group?.[0]!.version.environment.refresh();
+        this.advance(upTo);
+        group?.forEach(({ resolve }, at) => resolve({ ...results[at]!, snapshot: this.durable }));
       } catch (error) {
         // What is on the disk is unknown now: no further write may build on it.
         this.broken = error;
-        for (const { reject } of group) reject(unavailable(error));
+        for (const { reject } of group ?? []) reject(unavailable(error));
       } finally {
         this.unflushed--;
       }
     };
     this.publishing = settle();
+  }
+
+  private advance(upTo: number): void {
+    if (upTo <= this.durable) return;
+    this.durable = upTo;
+    const { resolve } = this.moved;
+    this.moved = Promise.withResolvers();
+    resolve();
   }
 }
 

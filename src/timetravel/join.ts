@@ -1,3 +1,4 @@
+import { formatDuration } from '../ground/duration.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros, parseInstant } from '../ground/time.ts';
 import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
@@ -7,7 +8,7 @@ import type { Store } from '../store/store.ts';
 import type { VersionStore } from '../store/version-store.ts';
 import { type Line, parseObject, readLines } from './formats/ndjson.ts';
 import { gather, resolveSpine } from './lookup.ts';
-import type { Question } from './question.ts';
+import { ANY_AGE, type Question } from './question.ts';
 import type { Resolution } from './resolve.ts';
 import * as code from './status.ts';
 import { REASONS, STATUSES } from './status.ts';
@@ -20,14 +21,16 @@ export interface JoinRef {
   version: ModelVersion;
   /** The spine's column with the entity's id. */
   idColumn: string;
+  /** How old an answer may be, µs; `ANY_AGE` where there is no limit (A6). */
+  maxAge: number;
 }
 
 /** A training join, resolved: nothing is left to a default. */
 export interface JoinPlan {
   store: Store;
   refs: readonly JoinRef[];
-  /** Its `asOf` stays undefined: each row has its own. */
-  question: Question;
+  /** Its `asOf` and `maxAge` stay undefined: each row has its own moment, each reference its age. */
+  question: Omit<Question, 'asOf' | 'maxAge'>;
   /** The spine's column with the moment of the row. */
   timeColumn: string;
   /** Times of the winner beside its event time. */
@@ -104,7 +107,11 @@ function joinChunk(
       );
     }
     const ids = rows.map((row) => idOf(row[ref.idColumn]));
-    const resolution = resolveSpine(store, ids, moments, plan.question);
+    const resolution = resolveSpine(store, ids, moments, {
+      ...plan.question,
+      asOf: undefined,
+      maxAge: ref.maxAge,
+    });
     if (plan.strict) refuseInvalid(resolution, lines, ref);
     const vectors = new Uint8Array(rows.length * bytesOf(version));
     gather(store.vectors, resolution, vectors);
@@ -265,13 +272,14 @@ function summaryOf(plan: JoinPlan, rows: number, counts: readonly Counts[]): obj
       known_at: question.knownAt === undefined ? null : formatInstant(question.knownAt as Micros),
     },
     feature_views: Object.fromEntries(
-      plan.refs.map(({ name, view, version }, at) => [
+      plan.refs.map(({ name, view, version, maxAge }, at) => [
         name,
         {
           feature_view: view.name,
           version: version.version,
           dim: version.dim,
           dtype: version.dtype,
+          max_age: maxAge === ANY_AGE ? null : formatDuration(maxAge),
           ...counts[at]!.toJSON(),
         },
       ]),
@@ -281,7 +289,7 @@ function summaryOf(plan: JoinPlan, rows: number, counts: readonly Counts[]): obj
 }
 
 /** What to do about rows that exist but were not known in time (A5). */
-function remedyOf({ knowledge }: Question, rows: number): string {
+function remedyOf({ knowledge }: JoinPlan['question'], rows: number): string {
   const what = `${rows} rows have an embedding in time that was not known by then`;
   return knowledge === 'served'
     ? `${what}; knowledge=input also counts what was computed later from inputs known in time`

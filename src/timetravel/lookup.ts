@@ -1,22 +1,15 @@
 import { assert } from '../ground/assert.ts';
 import { isEntityId } from '../store/entity-id.ts';
-import type { Timelines } from '../store/timelines.ts';
 import type { VectorPool } from '../store/vectors.ts';
 import { type Bounds, boundsOf, type Question, setBounds } from './question.ts';
-import { Resolution, Resolver } from './resolve.ts';
+import { Resolution, type Resolvable, Resolver } from './resolve.ts';
 import * as code from './status.ts';
 
-/** What a question is asked of: one model version. */
-export interface Askable {
-  readonly timelines: Timelines;
-  readonly vectors: VectorPool;
-}
+const resolvers = new WeakMap<Resolvable, Resolver>();
 
-const resolvers = new WeakMap<Timelines, Resolver>();
-
-function resolverOf(timelines: Timelines): Resolver {
-  let resolver = resolvers.get(timelines);
-  if (resolver === undefined) resolvers.set(timelines, (resolver = new Resolver(timelines)));
+function resolverOf(version: Resolvable): Resolver {
+  let resolver = resolvers.get(version);
+  if (resolver === undefined) resolvers.set(version, (resolver = new Resolver(version)));
   return resolver;
 }
 
@@ -26,11 +19,11 @@ function resolverOf(timelines: Timelines): Resolver {
  * Synchronous, so that all rows see one state.
  */
 export function resolveMany(
-  version: Askable,
+  version: Resolvable,
   ids: readonly string[],
   question: Question,
 ): Resolution {
-  const resolver = resolverOf(version.timelines);
+  const resolver = resolverOf(version);
   const bounds = boundsOf(question);
   const out = new Resolution(ids.length);
   for (let row = 0; row < ids.length; row++) answer(resolver, ids[row]!, bounds, out, row);
@@ -38,22 +31,26 @@ export function resolveMany(
 }
 
 /**
- * The same, each row at its own moment (µs): the rows of a spine. A NaN moment is INVALID.
+ * The same, each row at its own moment (µs): the rows of a spine. A NaN moment is INVALID; an
+ * infinite one asks for the latest.
  */
 export function resolveSpine(
-  version: Askable,
+  version: Resolvable,
   ids: readonly string[],
   moments: Float64Array,
   question: Question,
 ): Resolution {
   assert(ids.length === moments.length, 'a spine has as many ids as moments');
-  const resolver = resolverOf(version.timelines);
+  const resolver = resolverOf(version);
   const out = new Resolution(ids.length);
   const bounds = boundsOf(question);
   for (let row = 0; row < ids.length; row++) {
     const moment = moments[row]!;
     if (Number.isNaN(moment)) out.miss(row, code.INVALID, code.BAD_TIMESTAMP);
-    else answer(resolver, ids[row]!, setBounds(bounds, question, moment), out, row);
+    else {
+      setBounds(bounds, question, moment === Number.POSITIVE_INFINITY ? undefined : moment);
+      answer(resolver, ids[row]!, bounds, out, row);
+    }
   }
   return out;
 }

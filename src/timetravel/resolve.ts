@@ -1,8 +1,26 @@
 import { Chunk, TOMBSTONE } from '../store/chunk.ts';
+import type { Horizon } from '../store/horizon.ts';
 import type { SealedKey } from '../store/keys.ts';
 import type { Timelines } from '../store/timelines.ts';
 import type { Bounds } from './question.ts';
 import * as code from './status.ts';
+
+/** What resolving reads: one model version, in one state of its files. */
+export interface Resolvable {
+  readonly timelines: Timelines;
+  /** What lies before it cannot be asked any more (A10). */
+  readonly horizon: Horizon;
+  readonly erasures: ErasedEntities;
+}
+
+/** Which entities of the version were erased (A8). */
+interface ErasedEntities {
+  /** No entity was erased: nobody need ask. */
+  readonly none: boolean;
+  /** No erased entity has a timeline any more: one that has need not be asked about. */
+  readonly settled: boolean;
+  has(id: string): boolean;
+}
 
 /** Greater than every known time and seq: a key with it is above all revisions of its event time. */
 const ABOVE_ALL = Number.MAX_SAFE_INTEGER;
@@ -40,14 +58,22 @@ export class Resolution {
     this.seqs[row] = Number.NaN;
   }
 
-  /** Takes revision `at` of the chunk as the row's winner; a tombstone answers that it is deleted. */
-  win(row: number, chunk: Chunk, at: number): void {
+  /**
+   * Takes revision `at` of the chunk as the row's winner. A tombstone answers that it is deleted, at
+   * any age; a vector older than `oldest` that it is too old (A6).
+   */
+  win(row: number, chunk: Chunk, at: number, oldest: number): void {
     const vectorId = chunk.vectorId(at);
+    const event = chunk.event(at);
     const isDeleted = vectorId === TOMBSTONE;
-    this.statuses[row] = isDeleted ? code.NOT_FOUND : code.PRESENT;
+    this.statuses[row] = isDeleted
+      ? code.NOT_FOUND
+      : event < oldest
+        ? code.OUTSIDE_MAX_AGE
+        : code.PRESENT;
     this.reasons[row] = isDeleted ? code.DELETED : code.NO_REASON;
     this.vectorIds[row] = vectorId;
-    this.events[row] = chunk.event(at);
+    this.events[row] = event;
     this.knowns[row] = chunk.known(at);
     this.createds[row] = chunk.created(at);
     this.seqs[row] = chunk.seq(at);
@@ -62,22 +88,36 @@ export class Resolution {
  * further back; never more for a longer history or a larger view.
  */
 export class Resolver {
-  private timelines: Timelines;
+  private version: Resolvable;
   private head = new Chunk();
   /** Sealed chunks come in memory of their own; a head in lmdb's, where its views are kept. */
   private sealed = new Chunk();
   private unknown = false;
 
-  constructor(timelines: Timelines) {
-    this.timelines = timelines;
+  constructor(version: Resolvable) {
+    this.version = version;
   }
 
   /** Writes the answer for a well-formed `id` into row `row` of `out`. */
   resolve(id: string, bounds: Bounds, out: Resolution, row: number): void {
-    const { timelines } = this;
+    const { timelines, horizon, erasures } = this.version;
     this.unknown = false;
     let chunk = this.head;
-    if (!timelines.head(id, chunk)) {
+    const isThere = timelines.head(id, chunk);
+    if (!(isThere ? erasures.settled : erasures.none) && erasures.has(id)) {
+      out.miss(row, code.NOT_FOUND, code.ERASED);
+      return;
+    }
+    if (
+      bounds.event < horizon.moment ||
+      bounds.known < horizon.moment ||
+      bounds.created < horizon.moment ||
+      bounds.seq < horizon.seq
+    ) {
+      out.miss(row, code.INVALID, code.BEFORE_RETENTION);
+      return;
+    }
+    if (!isThere) {
       out.miss(row, code.NOT_FOUND, code.NO_REASON);
       return;
     }
@@ -90,7 +130,7 @@ export class Resolver {
         below = timelines.sealed(below, chunk, true);
       }
     }
-    if (at >= 0) out.win(row, chunk, at);
+    if (at >= 0) out.win(row, chunk, at, bounds.oldest);
     else out.miss(row, code.NOT_FOUND, this.unknown ? code.NOT_YET_KNOWN : code.NO_REASON);
   }
 

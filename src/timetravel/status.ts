@@ -12,10 +12,15 @@ export const REASONS = [
   'BAD_ENTITY_ID',
   /** The row's time is none that Tidemark can hold. */
   'BAD_TIMESTAMP',
+  /** The entity was erased (A8). */
+  'ERASED',
+  /** The moment, what was known, or the snapshot lies before the horizon of retention (A10). */
+  'BEFORE_RETENTION',
 ] as const;
 
 export const PRESENT = 0;
 export const NOT_FOUND = 1;
+export const OUTSIDE_MAX_AGE = 2;
 export const INVALID = 3;
 
 export const NO_REASON = 0;
@@ -23,3 +28,5 @@ export const DELETED = 1;
 export const NOT_YET_KNOWN = 2;
 export const BAD_ENTITY_ID = 3;
 export const BAD_TIMESTAMP = 4;
+export const ERASED = 5;
+export const BEFORE_RETENTION = 6;

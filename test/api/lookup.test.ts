@@ -41,7 +41,7 @@ test('several views are looked up at once, one row an id in order', async () => 
   expect(lookupAnswer.parse(body)).toEqual(body);
   expect(body).toEqual({
     snapshot: api.deps.store.snapshot,
-    question: { as_of: null, boundary: 'inclusive', knowledge: 'event', known_at: null },
+    question: { as_of: null, boundary: 'inclusive', knowledge: 'event', known_at: null, now: null },
     results: [
       {
         name: 'member',
@@ -49,6 +49,7 @@ test('several views are looked up at once, one row an id in order', async () => 
         version: 'v1',
         dim: 3,
         dtype: 'float16',
+        max_age: null,
         statuses: ['PRESENT'],
         reasons: [null],
         event_timestamps: [minute(1)],
@@ -60,6 +61,7 @@ test('several views are looked up at once, one row an id in order', async () => 
         version: 'v1',
         dim: 2,
         dtype: 'float32',
+        max_age: null,
         statuses: ['PRESENT', 'NOT_FOUND', 'NOT_FOUND', 'INVALID', 'INVALID', 'INVALID', 'PRESENT'],
         reasons: [null, 'DELETED', null, 'BAD_ENTITY_ID', 'BAD_ENTITY_ID', 'BAD_ENTITY_ID', null],
         event_timestamps: [minute(10), minute(5), null, null, null, null, minute(10)],

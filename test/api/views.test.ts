@@ -10,6 +10,9 @@ test('a view is created once, and creating it again just so changes nothing', as
     feature_view: 'job',
     entity: 'job',
     join_key: 'job_id',
+    max_age: null,
+    retention: null,
+    horizon: null,
     created_timestamp: NOW,
     aliases: { current: 'v1' },
     versions: {

@@ -35,7 +35,7 @@ async function setUp(prompt?: typeof PROMPT): Promise<{
   const embedder = new FakeEmbedder();
   const pipeline = new Pipeline({
     embedder: async () => embedder,
-    inputs: (view, name) => store.version(view, name).inputs,
+    copyPooled: (view, name, hash, out) => store.version(view, name).copyPooled(hash, out),
     textCharsMax: 100,
   });
   const { binding, dim } = await pipeline.bind('fake', prompt);

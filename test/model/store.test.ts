@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import type { Store } from '../../src/store/store.ts';
 import { gather, resolveMany, resolveSpine } from '../../src/timetravel/lookup.ts';
-import { BOUNDARIES, KNOWLEDGE, type Question } from '../../src/timetravel/question.ts';
+import { ANY_AGE, BOUNDARIES, KNOWLEDGE, type Question } from '../../src/timetravel/question.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
 import { batchOf, TestClock, type TestRow, testStore, viewOf } from '../support/store.ts';
 import { NaiveStore } from './naive.ts';
@@ -71,6 +71,8 @@ test.each(SCENARIOS)(
         boundary: BOUNDARIES[random(2)]!,
         knowledge: KNOWLEDGE[random(3)]!,
         knownAt: random(2) === 0 ? undefined : random(scenario.events + 100),
+        maxAge: ANY_AGE,
+        now: 0,
         snapshot: random(2) === 0 ? store.snapshot : snapshots[random(snapshots.length)]!,
       };
       expectSame(store, naive, `e${random(scenario.entities + 1)}`, question);

@@ -117,8 +117,10 @@ test('equal inputs share one vector, and each event is a revision all the same (
   fresh.addRow('b', 1, 1, payload);
   await store.commit('job', 'v1', { rows: fresh });
   const pooled = new RevisionBatch(8);
-  pooled.addRow('c', 2, 2, pooled.addPooled(hash));
-  pooled.addRow('a', 3, 3, pooled.addPooled(hash));
+  expect(store.version('job', 'v1').copyPooled(hash, pooled.nextPayload())).toBe(true);
+  const again = pooled.addFilled(hash);
+  pooled.addRow('c', 2, 2, again);
+  pooled.addRow('a', 3, 3, again);
   await store.commit('job', 'v1', { rows: pooled });
   expect(store.version('job', 'v1').counters()).toMatchObject({
     revisions: 4,
@@ -184,7 +186,7 @@ test('a drop that could not be finished does not take a later view of that name 
   let store = openStore(directory, clock);
   store.createView(viewOf('job'));
   // As a crash leaves it, or an unlink that fails: forgotten, the files still there.
-  store.catalogue.drop('job');
+  store.catalogue.drop('job', { seq: 100, created: clock() });
   store.createView(viewOf('job'));
   await store.commit('job', 'v1', { rows: one('a', 1) });
   await store.close();

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import type { Store } from '../../src/store/store.ts';
 import { joinNdjson, type JoinPlan } from '../../src/timetravel/join.ts';
-import type { Question } from '../../src/timetravel/question.ts';
+import { ANY_AGE, type Question } from '../../src/timetravel/question.ts';
 import { batchOf, type TestRow, testStore } from '../support/store.ts';
 
 type Row = Record<string, unknown>;
@@ -15,12 +15,16 @@ function planOf(
   const view = store.catalogue.mustGetView('job');
   return {
     store,
-    refs: [{ name: 'job', view, version: view.versions['v1']!, idColumn: 'job_id' }],
+    refs: [
+      { name: 'job', view, version: view.versions['v1']!, idColumn: 'job_id', maxAge: ANY_AGE },
+    ],
     question: {
       asOf: undefined,
       boundary: 'inclusive',
       knowledge: 'input',
       knownAt: undefined,
+      maxAge: ANY_AGE,
+      now: 0,
       snapshot: store.snapshot,
       ...question,
     },

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Store } from '../../src/store/store.ts';
 import { HEAD_MAX } from '../../src/store/timelines.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
-import type { Question } from '../../src/timetravel/question.ts';
+import { ANY_AGE, type Question } from '../../src/timetravel/question.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
 import { batchOf, TestClock, type TestRow, testStore, viewOf } from '../support/store.ts';
 
@@ -15,6 +15,8 @@ function ask(store: Store, question: Partial<Question> = {}, id = 'job-1'): numb
     boundary: 'inclusive',
     knowledge: 'event',
     knownAt: undefined,
+    maxAge: ANY_AGE,
+    now: 0,
     snapshot: store.snapshot,
     ...question,
   });
@@ -214,11 +216,11 @@ test('an entity with 100,000 revisions answers at its head, at its start and in 
 
 test('a request that fails changes nothing and fails alone', async () => {
   const store = testStore();
-  const pooled = batchOf([]);
-  pooled.addRow('job-1', 10, 10, pooled.addPooled(new Uint8Array(16)));
+  await store.erase({ entity: 'job' }, ['erased']);
+  const refused = batchOf([{ id: 'erased', event: 10, vector: v(1) }]);
   const results = await Promise.allSettled([
     push(store, { event: 1, vector: v(1) }),
-    store.commit('job', 'v1', { rows: pooled }),
+    store.commit('job', 'v1', { rows: refused, isAtomic: true }),
     push(store, { event: 2, vector: v(2) }),
   ]);
   expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);

@@ -1,10 +1,11 @@
 import { z } from 'zod';
 
+import { parseDuration } from '../../ground/duration.ts';
 import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
 import { parseInstant } from '../../ground/time.ts';
 import { isVersionName, isViewName } from '../../store/catalogue.ts';
 import { parseEntityId } from '../../store/entity-id.ts';
-import { BOUNDARIES, KNOWLEDGE } from '../../timetravel/question.ts';
+import { ANY_AGE, BOUNDARIES, KNOWLEDGE } from '../../timetravel/question.ts';
 import { JSON_TYPE } from '../media.ts';
 import { PROBLEM_TYPE, statusOf } from '../problem.ts';
 
@@ -62,6 +63,29 @@ export const instantText = z.string().meta({
   examples: ['2026-03-01T12:00:00Z'],
 });
 
+/** A length of time that a caller sends, as microseconds. */
+export const duration = z
+  .string()
+  .transform(parsed(parseDuration))
+  .meta({
+    format: 'duration',
+    description: 'ISO 8601 of weeks, days, hours, minutes and seconds.',
+    examples: ['P30D'],
+  });
+
+/** A length of time that Tidemark answers. */
+export const durationText = z.string().meta({ format: 'duration', examples: ['P30D'] });
+
+/** A limit of age that a question brings; `none` where the view has one that is not to hold. */
+const askedMaxAge = z
+  .string()
+  .transform(parsed((text) => (text === 'none' ? ANY_AGE : parseDuration(text))))
+  .meta({
+    description:
+      'How long before `as_of` (or before `now`, for the latest) the answer’s event time may lie, inclusive (A6): an ISO 8601 duration, or `none`. The view’s own where it is left out. An older answer is OUTSIDE_MAX_AGE; nothing older takes its place.',
+    examples: ['PT1H'],
+  });
+
 export const pathEntityId = z.string().transform(parsed(parseEntityId)).meta({
   description:
     'The entity, percent-encoded: 1 to 1,024 bytes of UTF-8 without NUL. A path cannot carry `.` and `..`; ask for those with POST.',
@@ -103,6 +127,8 @@ const AT_SNAPSHOT_TEXT =
 const MIN_SNAPSHOT_TEXT =
   'Answers only from a state that holds this snapshot, such as that of a push just made; otherwise 409.';
 const AS_OF_TEXT = 'The moment that is asked about; the latest where it is left out.';
+const NOW_TEXT =
+  'What the age of a latest answer is measured from; the clock by default. An answer repeats it, so that it can be asked again.';
 const KNOWN_AT_TEXT = 'Revisions known later than this do not count.';
 
 /** The parameters of a question in a body. Null is as good as leaving out, so that an echo fits. */
@@ -111,6 +137,8 @@ export const questionFields = {
   boundary: z.enum(BOUNDARIES).default('inclusive').describe(BOUNDARY_TEXT),
   knowledge: z.enum(KNOWLEDGE).default('event').describe(`${KNOWLEDGE_TEXT} \`event\` by default.`),
   known_at: instant.nullish().describe(KNOWN_AT_TEXT),
+  max_age: askedMaxAge.nullish(),
+  now: instant.nullish().describe(NOW_TEXT),
   at_snapshot: snapshotNumber.optional().describe(AT_SNAPSHOT_TEXT),
   min_snapshot: snapshotNumber.optional().describe(MIN_SNAPSHOT_TEXT),
 };
@@ -123,6 +151,8 @@ export const questionQuery = {
   boundary: questionFields.boundary,
   knowledge: questionFields.knowledge,
   known_at: instant.optional().describe(KNOWN_AT_TEXT),
+  max_age: askedMaxAge.optional(),
+  now: instant.optional().describe(NOW_TEXT),
   at_snapshot: queryInteger.optional().describe(AT_SNAPSHOT_TEXT),
   min_snapshot: queryInteger.optional().describe(MIN_SNAPSHOT_TEXT),
 };
@@ -132,9 +162,14 @@ export const joinQuestionQuery = {
   boundary: questionQuery.boundary,
   knowledge: z.enum(KNOWLEDGE).default('input').describe(`${KNOWLEDGE_TEXT} \`input\` by default.`),
   known_at: questionQuery.known_at,
+  max_age: questionQuery.max_age,
   at_snapshot: questionQuery.at_snapshot,
   min_snapshot: questionQuery.min_snapshot,
 };
+
+export const maxAge = durationText
+  .nullable()
+  .describe('The limit of age that held; null for any age.');
 
 export const snapshot = snapshotNumber.describe(
   'The state that was answered from: one number for all views, which can be asked again.',
@@ -146,6 +181,9 @@ export const questionEcho = z
     boundary: z.enum(BOUNDARIES),
     knowledge: z.enum(KNOWLEDGE),
     known_at: instantText.nullable(),
+    now: instantText
+      .nullable()
+      .describe('What the ages of latest answers were measured from, where one has a limit.'),
   })
   .meta({ id: 'Question', description: 'The question with its defaults; null for no bound.' });
 

@@ -5,6 +5,7 @@ import { REASONS, STATUSES } from '../../timetravel/status.ts';
 import {
   entityIdMeta,
   instantText,
+  maxAge,
   pathEntityId,
   questionEcho,
   questionFields,
@@ -62,6 +63,7 @@ const lookupResult = z
     version: z.string(),
     dim: z.int(),
     dtype: z.enum(DTYPES),
+    max_age: maxAge,
     statuses: z.array(status),
     reasons: z.array(reason),
     event_timestamps: z
@@ -106,7 +108,7 @@ export const safetensorsAnswer = z.unknown().meta({
     'A safetensors file. For each result: `<name>.vector` [rows, dim] F32 or F16, NaN in the rows that are not PRESENT; ' +
     '`<name>.status` [rows] U8, an index into `statuses`; `<name>.reason` [rows] U8, an index into `reasons`; ' +
     '`<name>.event_timestamp` [rows] I64, µs since the epoch, −2^63 (numpy’s NaT) where there is none. ' +
-    'In `__metadata__`: `snapshot`, and as JSON `question`, `results` (name, feature_view, version, dim and dtype of each), `statuses` and `reasons`. ' +
+    'In `__metadata__`: `snapshot`, and as JSON `question`, `results` (name, feature_view, version, dim, dtype and max_age of each), `statuses` and `reasons`. ' +
     'Every tensor starts on a multiple of its number’s size.',
 });
 
@@ -121,6 +123,7 @@ export const entityAnswer = z
     entity_id: z.string(),
     snapshot,
     question: questionEcho,
+    max_age: maxAge,
     status,
     reason,
     event_timestamp: instantText.nullable(),

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
 import { DIM_MAX, DTYPES } from '../../store/dtype.ts';
-import { instantText, versionName, viewName } from './common.ts';
+import { duration, durationText, instantText, versionName, viewName } from './common.ts';
 
 const dim = z.int().min(1).max(DIM_MAX).meta({ description: 'Numbers of a vector.' });
 const dtype = z.enum(DTYPES).meta({ description: 'How a vector is stored; little-endian.' });
@@ -36,6 +36,14 @@ export const viewBody = z
       .max(128)
       .describe('The column that holds the entity id in spines and exports.'),
     ...versionFields,
+    max_age: duration
+      .nullish()
+      .describe('How old an answer may be where a question does not say (A6); null for any age.'),
+    retention: duration
+      .nullish()
+      .describe(
+        'How far back the view can be asked (A10): what was in force then stays, with all that came later; what is older goes, for good. Null for ever.',
+      ),
   })
   .meta({
     id: 'NewFeatureView',
@@ -66,6 +74,11 @@ export const featureView = z
     entity: z.string(),
     join_key: z.string(),
     created_timestamp: instantText,
+    max_age: durationText.nullable().describe('Null for any age.'),
+    retention: durationText.nullable().describe('Null for ever.'),
+    horizon: instantText
+      .nullable()
+      .describe('What lies before it cannot be asked any more; null where all can.'),
     aliases: z.strictObject({ current: z.string().describe('Answers where none is named.') }),
     versions: z.record(z.string(), modelVersion).describe('By name.'),
   })

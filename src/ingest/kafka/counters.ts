@@ -20,7 +20,7 @@ export interface SourceCounters {
 
 export function newCounters(): SourceCounters {
   return {
-    events: { latest: 0, history: 0, duplicate: 0, dead_letter: 0, skipped: 0 },
+    events: { latest: 0, history: 0, duplicate: 0, erased: 0, dead_letter: 0, skipped: 0 },
     fenced: 0,
     retries: 0,
     crashes: 0,

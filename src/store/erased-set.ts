@@ -1,0 +1,82 @@
+import type { Catalogue, Erasure, FeatureView } from './catalogue.ts';
+import { type Removed, removeErased } from './erasing.ts';
+import type { ErasedOfVersion, Erasures, ErasureScope } from './erasures.ts';
+import type { VersionFiles } from './version-files.ts';
+import type { VersionStore } from './version-store.ts';
+import type { Writer } from './writer.ts';
+
+/** An erasure whose entities are still known by their ids. */
+export interface KnownErasure {
+  receipt: Erasure;
+  ids: readonly string[];
+  /** The seq of the erasure before it. */
+  before: number;
+}
+
+/** The erased entities of an open store, and how far each version is rid of them. */
+export class ErasedSet {
+  readonly set: Erasures;
+  /** The seq of the last erasure. */
+  last: number;
+  private catalogue: Catalogue;
+  /** The seq of the erasure up to which nothing is left in a version. */
+  private settled = new WeakMap<ErasedOfVersion, number>();
+
+  constructor(catalogue: Catalogue) {
+    this.catalogue = catalogue;
+    this.set = catalogue.erasures();
+    this.last = catalogue.lastErasure();
+  }
+
+  add(scope: ErasureScope, hashes: readonly string[], seq: number): void {
+    this.set.add(scope, hashes);
+    this.last = Math.max(this.last, seq);
+  }
+
+  /** What a version of the view asks, whose files are these now. */
+  of({ entity, name }: FeatureView, files: VersionFiles): ErasedOfVersion {
+    const settled = (): boolean => this.settled.get(of)! >= this.last;
+    const of = this.set.of(entity, name, settled);
+    this.settled.set(of, files.erasedUpTo());
+    return of;
+  }
+
+  /** A version that begins now has nothing of what was erased before. */
+  begin({ erasures }: VersionStore): void {
+    this.settled.set(erasures, this.last);
+  }
+
+  /**
+   * Removes what was erased from every version that may hold some of it. Where only `known` is left
+   * to remove, its entities are looked for, otherwise every entity is asked about.
+   */
+  async removeAll(
+    writer: Writer,
+    versions: readonly VersionStore[],
+    signal: AbortSignal,
+    known?: KnownErasure,
+  ): Promise<void> {
+    const total: Removed = { entities: 0, revisions: 0, inputs: 0, dead_letters: 0 };
+    const { last } = this;
+    for (const version of versions) {
+      const { erasures } = version;
+      if (erasures.settled) continue;
+      const isNext = known !== undefined && this.settled.get(erasures)! >= known.before;
+      const ids = isNext ? known.ids.filter((id) => erasures.has(id)) : undefined;
+      const upTo = isNext ? known.receipt.seq : last;
+      const removed = await removeErased(writer, version, upTo, ids, signal);
+      this.settled.set(erasures, upTo);
+      for (const what of Object.keys(total) as (keyof Removed)[]) total[what] += removed[what];
+    }
+    const reached = Math.min(last, ...versions.map(({ erasures }) => this.settled.get(erasures)!));
+    for (const receipt of this.catalogue.receipts()) {
+      if (receipt.removed_at !== undefined || receipt.seq > reached) continue;
+      const isKnown = receipt.id === known?.receipt.id;
+      this.catalogue.putReceipt({
+        ...receipt,
+        removed_at: writer.now(),
+        ...(isKnown && { removed: total }),
+      });
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import { hash } from 'node:crypto';
+
+/** Bytes of the hash that stands for an erased entity: among 10⁹ entities two collide with p < 10⁻²⁰. */
+const HASH_BYTES = 16;
+
+/** What an erasure reaches: an entity in all views of its type, or in one view. */
+export interface ErasureScope {
+  /** The entity type. */
+  entity: string;
+  /** One feature view alone; undefined for all of the type, present and future. */
+  view?: string | undefined;
+}
+
+/** What a model version asks about erased entities (A8). */
+export interface ErasedOfVersion {
+  /** No entity of the view was erased: nobody need ask. */
+  readonly none: boolean;
+  /** No erased entity has a timeline in the version: one that has need not be asked about. */
+  readonly settled: boolean;
+  has(id: string): boolean;
+}
+
+/**
+ * The erased entities of a store (A8), known by keyed hashes alone: whoever holds the files cannot
+ * tell who was erased without guessing the id, and nothing here brings an id back.
+ */
+export class Erasures {
+  private key: Uint8Array;
+  private scopes = new Map<string, Set<string>>();
+
+  /** `key`: the store's own, secret, random. */
+  constructor(key: Uint8Array) {
+    this.key = key;
+  }
+
+  /** A replica hashes as its leader does. */
+  useKey(key: Uint8Array): void {
+    this.key = key;
+  }
+
+  /** The hash of an entity in a scope, as a text of one character a byte. */
+  hashOf(scope: ErasureScope, id: string): string {
+    const text = Buffer.concat([this.key, Buffer.from(`${scopeName(scope)}\0${id}`)]);
+    return hash('sha256', text, 'buffer').toString('latin1', 0, HASH_BYTES);
+  }
+
+  add(scope: ErasureScope, hashes: Iterable<string>): void {
+    const name = scopeName(scope);
+    let set = this.scopes.get(name);
+    if (set === undefined) this.scopes.set(name, (set = new Set()));
+    for (const each of hashes) set.add(each);
+  }
+
+  remove(scope: ErasureScope, hashes: Iterable<string>): void {
+    const name = scopeName(scope);
+    const set = this.scopes.get(name);
+    for (const each of hashes) set?.delete(each);
+    if (set?.size === 0) this.scopes.delete(name);
+  }
+
+  /** What a version of a view asks. `isSettled`: see `ErasedOfVersion`. */
+  of(entity: string, view: string, isSettled: () => boolean): ErasedOfVersion {
+    const { scopes } = this;
+    const reaching = [{ entity }, { entity, view }].map((scope) => ({
+      scope,
+      name: scopeName(scope),
+    }));
+    const has = (id: string): boolean =>
+      reaching.some(({ scope, name }) => scopes.get(name)?.has(this.hashOf(scope, id)) === true);
+    return {
+      get none() {
+        return scopes.size === 0 || !reaching.some(({ name }) => scopes.has(name));
+      },
+      get settled() {
+        return scopes.size === 0 || isSettled();
+      },
+      has,
+    };
+  }
+}
+
+function scopeName({ entity, view = '' }: ErasureScope): string {
+  return `${entity}\0${view}`;
+}
+
+/** Hashes one after another, as they are stored. */
+export function packHashes(hashes: readonly string[]): Buffer {
+  return Buffer.from(hashes.join(''), 'latin1');
+}
+
+export function unpackHashes(bytes: Uint8Array): string[] {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+  return Array.from({ length: text.length / HASH_BYTES }, (_, at) =>
+    text.slice(at * HASH_BYTES, (at + 1) * HASH_BYTES),
+  );
+}

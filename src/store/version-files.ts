@@ -1,0 +1,79 @@
+import { ChangeLog } from './change-log.ts';
+import { DeadLetters } from './dead-letters.ts';
+import { type Dtype, vectorBytes } from './dtype.ts';
+import { Environment, type Table } from './environment.ts';
+import { Inputs } from './inputs.ts';
+import { textKeys } from './keys.ts';
+import { Offsets } from './offsets.ts';
+import { Timelines } from './timelines.ts';
+import { VectorPool } from './vectors.ts';
+
+/** What a model version counts on; committed with the rows that moved it. */
+export interface Counters {
+  nextVectorId: number;
+  /** The greatest created time committed here, µs. */
+  lastCreated: number;
+  /** Revisions and tombstones stored, confirmations included. */
+  revisions: number;
+  entities: number;
+}
+
+const COUNTERS_KEY = 'counters';
+const ERASED_KEY = 'erased';
+
+/** One generation of a model version's files: an environment, and the databases in it. */
+export class VersionFiles {
+  readonly environment: Environment;
+  readonly timelines: Timelines;
+  readonly vectors: VectorPool;
+  readonly inputs: Inputs;
+  readonly log: ChangeLog;
+  readonly deadLetters: DeadLetters;
+  readonly offsets: Offsets;
+  private meta: Table<string>;
+
+  constructor(folder: string, dim: number, dtype: Dtype) {
+    this.environment = new Environment(folder);
+    this.timelines = new Timelines(this.environment);
+    this.vectors = new VectorPool(this.environment, vectorBytes(dim, dtype));
+    this.inputs = new Inputs(this.environment);
+    this.log = new ChangeLog(this.environment);
+    this.deadLetters = new DeadLetters(this.environment);
+    this.offsets = new Offsets(this.environment);
+    this.meta = this.environment.table('meta', textKeys);
+  }
+
+  counters(): Counters {
+    const [nextVectorId = 0, lastCreated = 0, revisions = 0, entities = 0] =
+      this.numbers(COUNTERS_KEY);
+    return { nextVectorId, lastCreated, revisions, entities };
+  }
+
+  /** Within a commit. */
+  putCounters({ nextVectorId, lastCreated, revisions, entities }: Counters): void {
+    this.putNumbers(COUNTERS_KEY, [nextVectorId, lastCreated, revisions, entities]);
+  }
+
+  /** The seq of the last erasure that nothing is left of in these files' databases (A8). */
+  erasedUpTo(): number {
+    return this.numbers(ERASED_KEY)[0] ?? 0;
+  }
+
+  /** Within a commit. */
+  putErasedUpTo(seq: number): void {
+    this.putNumbers(ERASED_KEY, [seq]);
+  }
+
+  async close(): Promise<void> {
+    await this.environment.close();
+  }
+
+  private numbers(key: string): number[] {
+    const value = this.meta.getBinary(key);
+    return value ? [...new Float64Array(new Uint8Array(value).buffer)] : [];
+  }
+
+  private putNumbers(key: string, numbers: readonly number[]): void {
+    void this.meta.put(key, new Uint8Array(new Float64Array(numbers).buffer));
+  }
+}
