@@ -35,16 +35,16 @@ export class Maintenance {
       return await one;
     } finally {
       this.waiting--;
-      if (what !== undefined && this.waiting === 0) this.stopped.clear();
     }
   }
 
-  /** Ends the works about `what`, and resolves when they have ended. */
+  /** Ends the works about `what` that were asked so far, and resolves when they have ended. */
   async stop(what: string): Promise<void> {
     if (!this.busy) return;
     const reason = `the feature view ${what} is being dropped`;
     this.controllerOf(what).abort(new TidemarkError('VIEW_NOT_FOUND', reason));
     await this.last;
+    this.stopped.delete(what);
   }
 
   /** Ends all works for good. */

@@ -118,13 +118,14 @@ export class Replica {
 
   /** Makes the replica a leader of its own, from its snapshot on. Throws NOT_A_REPLICA. */
   async promote(): Promise<void> {
-    const { catalogue, writer } = this.parts;
+    const { catalogue, writer, versions } = this.parts;
     await writer.alone(async () => {
       if (catalogue.following() === undefined) {
         throw new TidemarkError('NOT_A_REPLICA', 'this store follows no other: it leads already');
       }
       catalogue.branch(writer.snapshot);
-      writer.lead();
+      const created = versions.all().map((version) => version.counters().lastCreated);
+      writer.lead(Math.max(0, ...created));
     });
   }
 

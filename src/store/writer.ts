@@ -114,14 +114,9 @@ export class Writer {
     return { seq, created: micros(created) };
   }
 
-  /**
-   * Sees to it that nothing is created at or before `moment` any more. False when something may have
-   * been created after it. To be called alone.
-   */
-  closeCreated(moment: number): boolean {
-    if (moment < this.lastCreated) return false;
-    this.lastCreated = moment + 1;
-    return true;
+  /** Sees to it that nothing is created at or before `moment` any more. */
+  closeCreated(moment: number): void {
+    this.lastCreated = Math.max(this.lastCreated, moment + 1);
   }
 
   /** Runs `work` when all that was asked before is durable, and nothing else is written meanwhile. */
@@ -144,8 +139,12 @@ export class Writer {
     this.advance(seq);
   }
 
-  /** Goes on by itself after following: with seqs that nobody has given to anything. */
-  lead(): void {
+  /**
+   * Goes on by itself after following, with seqs that nobody has given to anything and later than
+   * `lastCreated`, µs.
+   */
+  lead(lastCreated: number): void {
+    this.closeCreated(lastCreated - 1);
     this.reserved = this.catalogue.seqReserved();
     this.nextSeq = this.reserved + 1;
   }

@@ -227,3 +227,81 @@ test('a request that fails changes nothing and fails alone', async () => {
   expect(ask(store)).toBe(2);
   expect(store.version('job', 'v1').counters()).toMatchObject({ revisions: 2, nextVectorId: 2 });
 });
+describe('A6', () => {
+  test('an answer is fresh up to and at max_age before as_of, and what is older takes no fallback (A6)', async () => {
+    const store = testStore();
+    await push(store, { event: 10, vector: v(1) }, { event: 20, vector: v(2) });
+    expect(ask(store, { asOf: 25, maxAge: 5 })).toBe(2);
+    expect(ask(store, { asOf: 26, maxAge: 5 })).toBe('OUTSIDE_MAX_AGE');
+    expect(ask(store, { asOf: 20, maxAge: 0 })).toBe(2);
+    expect(ask(store, { asOf: 19, maxAge: 8 })).toBe('OUTSIDE_MAX_AGE');
+    expect(ask(store, { asOf: 19, maxAge: 9 })).toBe(1);
+    expect(ask(store, { asOf: 9, maxAge: 1 })).toBe('NOT_FOUND');
+  });
+
+  test('the age of the latest is measured from now, which bounds nothing else (A3, A6)', async () => {
+    const store = testStore();
+    await push(store, { event: 20, vector: v(2) });
+    expect(ask(store, { now: 25, maxAge: 5 })).toBe(2);
+    expect(ask(store, { now: 26, maxAge: 5 })).toBe('OUTSIDE_MAX_AGE');
+    expect(ask(store, { now: 10, maxAge: 5 })).toBe(2);
+  });
+
+  test('the boundary does not touch the age (A1, A6)', async () => {
+    const store = testStore();
+    await push(store, { event: 20, vector: v(2) });
+    expect(ask(store, { asOf: 25, maxAge: 5, boundary: 'exclusive' })).toBe(2);
+  });
+
+  test('a confirmation is an event: the same vector again is fresh again (A4, A6)', async () => {
+    const store = testStore();
+    await push(store, { event: 10, vector: v(1) }, { event: 20, vector: v(1) });
+    expect(ask(store, { asOf: 25, maxAge: 5 })).toBe(1);
+  });
+
+  test('a delete is one at any age (A6, A7)', async () => {
+    const store = testStore();
+    await push(store, { event: 10, vector: v(1) }, { event: 20, vector: null });
+    expect(ask(store, { asOf: 90, maxAge: 5 })).toBe('NOT_FOUND DELETED');
+  });
+});
+
+describe('A10', () => {
+  test('what was asked before the horizon is INVALID, by whichever bound; from it on nothing changes (A10)', async () => {
+    const clock = new TestClock(10);
+    const store = testStore(viewOf('job'), clock);
+    const { snapshot: first } = await push(store, { event: 10, vector: v(1) });
+    clock.now = 20;
+    const { snapshot: second } = await push(store, { event: 20, vector: v(2) });
+    clock.now = 100;
+    await store.advanceHorizon('job', 20);
+    const before = 'INVALID BEFORE_RETENTION';
+    expect(ask(store, { asOf: 19 })).toBe(before);
+    expect(ask(store, { asOf: 20 })).toBe(2);
+    expect(ask(store, { asOf: 20, boundary: 'exclusive' })).toBe(before);
+    expect(ask(store, { asOf: 21, boundary: 'exclusive' })).toBe(2);
+    expect(ask(store, { asOf: 50, knownAt: 19 })).toBe(before);
+    expect(ask(store, { asOf: 50, knownAt: 20 })).toBe(2);
+    expect(ask(store, { snapshot: first })).toBe(before);
+    expect(ask(store, { snapshot: second })).toBe(2);
+    expect(ask(store)).toBe(2);
+    expect(ask(store, { asOf: 19 }, 'nobody')).toBe(before);
+  });
+
+  test('the horizon does not go back, nor ahead of the clock (A10)', async () => {
+    const store = testStore(viewOf('job'), new TestClock(100));
+    await store.advanceHorizon('job', 500);
+    await store.advanceHorizon('job', 50);
+    expect(store.catalogue.mustGetView('job').horizon?.moment).toBe(100);
+  });
+
+  test('nothing is created at or before the horizon once it stands, though the clock steps back (A10)', async () => {
+    const clock = new TestClock(100);
+    const store = testStore(viewOf('job'), clock);
+    await store.advanceHorizon('job', 100);
+    clock.now = 50;
+    await push(store, { event: 10, vector: v(1) });
+    expect(ask(store, { asOf: 100, knowledge: 'served' })).toBe('NOT_FOUND NOT_YET_KNOWN');
+    expect(ask(store, { asOf: 101, knowledge: 'served' })).toBe(1);
+  });
+});
