@@ -103,15 +103,21 @@ async function copyTimelines(
   }
 }
 
-/** Where in a whole timeline what is in force at the horizon stands: all below may go (A10). */
+/**
+ * Where in a whole timeline that what is to stay begins: with the revision in force at the horizon,
+ * and those of its event time that it outranks. No question reaches these any more, but a record
+ * that comes again must be known for a duplicate of one (A4), or it would undo the correction.
+ */
 export function firstKept(draft: ChunkDraft, { moment }: Horizon): number {
-  if (moment === Number.NEGATIVE_INFINITY) return 0;
-  for (let at = draft.count - 1; at > 0; at--) {
+  let first = 0;
+  if (moment === Number.NEGATIVE_INFINITY) return first;
+  for (let at = draft.count - 1; at > 0 && first === 0; at--) {
     if (draft.event(at) <= moment && draft.known(at) <= moment && draft.created(at) <= moment) {
-      return at;
+      first = at;
     }
   }
-  return 0;
+  while (first > 0 && draft.event(first - 1) === draft.event(first)) first--;
+  return first;
 }
 
 async function copyLog(
