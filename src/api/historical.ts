@@ -1,12 +1,11 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 
 import { TidemarkError } from '../ground/errors.ts';
 import type { Store } from '../store/store.ts';
 import { joinNdjson, type JoinPlan, type JoinRef } from '../timetravel/join.ts';
-import { knownError } from './failures.ts';
 import type { Limits } from './limits.ts';
+import { sendLines } from './lines.ts';
 import { NDJSON_TYPE, requireBody, streamNdjson } from './media.ts';
-import { type Problem, problemOf } from './problem.ts';
 import { maxAgeOf, resolveQuestion } from './question.ts';
 import type { ApiServer, Context } from './route.ts';
 import { problems } from './schemas/common.ts';
@@ -58,13 +57,7 @@ export async function historicalRoutes(server: ApiServer, context: Context): Pro
     async (request, reply) => {
       const plan = planJoin(context, request.query);
       const lines = joinNdjson(readBody(request.body as Readable), plan);
-      // Whatever is wrong before the first line is out is still a plain problem.
-      const first = await lines.next();
-      const rest = tellFailure(first, lines, (error) =>
-        problemOf(knownError(error, request, context.limits), request.id),
-      );
-      // One chunk at a time: what has been yielded is on its way before the next is made.
-      return reply.type(NDJSON_TYPE).send(Readable.from(rest, { highWaterMark: 1 }));
+      return sendLines(request, reply, lines, context.limits);
     },
   );
 }
@@ -78,24 +71,6 @@ async function* readBody(body: Readable): AsyncGenerator<Uint8Array> {
     yield* body.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
   } finally {
     body.resume();
-  }
-}
-
-/**
- * The lines, and when they break off a last one that says why. Then it throws, which cuts the
- * connection: a broken answer must not look like a whole one.
- */
-async function* tellFailure(
-  first: IteratorResult<Buffer, unknown>,
-  lines: AsyncGenerator<Buffer>,
-  describe: (error: unknown) => Problem,
-): AsyncGenerator<Buffer> {
-  try {
-    if (!first.done) yield first.value;
-    yield* lines;
-  } catch (error) {
-    yield Buffer.from(`${JSON.stringify({ __error: describe(error) })}\n`);
-    throw error;
   }
 }
 

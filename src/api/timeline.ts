@@ -4,8 +4,9 @@ import type { ModelVersion } from '../store/catalogue.ts';
 import { type Revision, TOMBSTONE } from '../store/chunk.ts';
 import { numbersOf, vectorBytes } from '../store/dtype.ts';
 import { parseEntityId } from '../store/entity-id.ts';
+import type { Horizon } from '../store/horizon.ts';
 import type { VectorPool } from '../store/vectors.ts';
-import { readHistory } from '../timetravel/history.ts';
+import { isErased, readHistory } from '../timetravel/history.ts';
 import { type Cursor, encodeCursor, parseCursor } from './cursor.ts';
 import type { Limits } from './limits.ts';
 import { JSON_TYPE } from './media.ts';
@@ -24,11 +25,12 @@ import {
 const PAGE = 100;
 const DESCRIPTION =
   'The revisions of an entity under one model version, newest first (A2), tombstones included. ' +
-  'Paged: the pages that a cursor leads to are of one state, whatever is written meanwhile.';
+  'Paged: the pages that a cursor leads to are of one state, whatever is written meanwhile. ' +
+  'What is below the revision in force at the horizon of retention is not shown, whether it is still stored or not (A10); a snapshot from before the horizon is refused. An erased entity has no revisions, and `reason` says so (A8).';
 const config = { produces: [JSON_TYPE] };
 const tags = ['time travel'];
 const response = {
-  200: answer('A page; empty for an entity that has no revision.', timelineAnswer),
+  200: answer('A page; empty for an entity that has no revision or was erased.', timelineAnswer),
   ...problems(
     'BAD_REQUEST',
     'BAD_ENTITY_ID',
@@ -83,7 +85,8 @@ function showTimeline({ store, limits }: Context, asked: TimelineBody): Timeline
   const { version, snapshot } = stateOf(asked, cursor);
   const modelVersion = store.catalogue.mustGetVersion(view, version);
   const resolved = resolveSnapshot({ at_snapshot: snapshot }, store);
-  const { timelines, vectors } = store.version(view.name, modelVersion.version);
+  const opened = store.version(view.name, modelVersion.version);
+  refuseBeforeHorizon(view.name, resolved, opened.horizon);
   const range = {
     from: asked.from ?? -MICROS_MAX,
     to: asked.to ?? MICROS_MAX,
@@ -91,7 +94,7 @@ function showTimeline({ store, limits }: Context, asked: TimelineBody): Timeline
     snapshot: resolved,
   };
   // One more than the page shows whether there is a next one.
-  const found = readHistory(timelines, entityId, range, limit + 1);
+  const found = readHistory(opened, entityId, range, limit + 1);
   const page = found.slice(0, limit);
   const last = found.length > limit ? page.at(-1) : undefined;
   return {
@@ -99,12 +102,23 @@ function showTimeline({ store, limits }: Context, asked: TimelineBody): Timeline
     version: modelVersion.version,
     entity_id: entityId,
     snapshot: resolved,
+    reason: isErased(opened, entityId) ? 'ERASED' : null,
     revisions: page.map((revision) => ({
       ...showRevision(revision),
-      ...(asked.include_vectors && { vector: vectorOf(revision, modelVersion, vectors) }),
+      ...(asked.include_vectors && { vector: vectorOf(revision, modelVersion, opened.vectors) }),
     })),
     next: last ? encodeCursor({ version: modelVersion.version, snapshot: resolved, last }) : null,
   };
+}
+
+/** What was visible at an older snapshot is not all there any more (A10). */
+function refuseBeforeHorizon(view: string, asked: number, { moment, seq }: Horizon): void {
+  if (asked >= seq) return;
+  throw new TidemarkError(
+    'SNAPSHOT_UNAVAILABLE',
+    `the snapshot ${asked} was asked for, and ${view} keeps its history from ` +
+      `${formatInstant(moment as Micros)} on, which is snapshot ${seq}: the horizon of its retention`,
+  );
 }
 
 function limitOf({ limit = PAGE, include_vectors }: TimelineBody, limits: Limits): number {
@@ -135,7 +149,7 @@ function stateOf(
   return cursor;
 }
 
-function showRevision({ event, known, created, seq, vectorId }: Revision) {
+export function showRevision({ event, known, created, seq, vectorId }: Revision) {
   const deleted = vectorId === TOMBSTONE;
   return {
     event_timestamp: formatInstant(event as Micros),

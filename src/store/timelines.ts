@@ -78,6 +78,16 @@ export class Timelines {
     return undefined;
   }
 
+  /** Points `chunk` at the entity's chunk after the sealed one with this bound; its key. */
+  after(bound: SealedKey, chunk: Chunk): TimelineKey {
+    const range = this.table.getRange({ start: bound, exclusiveStart: true, limit: 1 });
+    const [next] = Array.from(range);
+    assert(next !== undefined, 'after sealed chunks there is a head');
+    const bytes = new Uint8Array(next.value);
+    chunk.point(bytes, bytes.byteLength);
+    return next.key;
+  }
+
   /**
    * Within a commit: finds where a revision of this order belongs, and loads the chunk that is
    * there. The place is valid until the next call.
@@ -232,14 +242,24 @@ export class Timelines {
    * Within a commit: stores a whole timeline of an entity whose id comes after all that are there.
    */
   append(id: string, draft: ChunkDraft): void {
+    this.putAll(id, draft, true);
+  }
+
+  /** Within a commit: stores a whole timeline in place of the entity's; none when it is empty. */
+  replace(id: string, draft: ChunkDraft): void {
+    this.remove(id);
+    if (draft.count > 0) this.putAll(id, draft, false);
+  }
+
+  private putAll(id: string, draft: ChunkDraft, append: boolean): void {
     const { count } = draft;
     const sealed = count > HEAD_MAX ? count - HEAD_KEPT : 0;
     for (let from = 0; from < sealed; from += SEALED_FILLED) {
       const key = from === 0 ? { id, ...OLDEST } : { id, ...draft.order(from) };
       const to = Math.min(sealed, from + SEALED_FILLED);
-      void this.table.put(key, draft.encode(from, to, false), { append: true });
+      void this.table.put(key, draft.encode(from, to, false), { append });
     }
-    void this.table.put(id, draft.encode(sealed, count, sealed > 0), { append: true });
+    void this.table.put(id, draft.encode(sealed, count, sealed > 0), { append });
   }
 
   /** Within a commit: removes an entity's timeline. */

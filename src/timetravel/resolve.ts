@@ -25,6 +25,12 @@ interface ErasedEntities {
 /** Greater than every known time and seq: a key with it is above all revisions of its event time. */
 const ABOVE_ALL = Number.MAX_SAFE_INTEGER;
 
+/** Whether the bounds reach before what can be asked (A10). */
+export function isBeforeHorizon({ event, known, created, seq }: Bounds, horizon: Horizon): boolean {
+  const { moment } = horizon;
+  return event < moment || known < moment || created < moment || seq < horizon.seq;
+}
+
 /** Answers of resolving, in columns: one row a question row. */
 export class Resolution {
   /** Codes of `STATUSES` and `REASONS`. */
@@ -108,12 +114,7 @@ export class Resolver {
       out.miss(row, code.NOT_FOUND, code.ERASED);
       return;
     }
-    if (
-      bounds.event < horizon.moment ||
-      bounds.known < horizon.moment ||
-      bounds.created < horizon.moment ||
-      bounds.seq < horizon.seq
-    ) {
+    if (isBeforeHorizon(bounds, horizon)) {
       out.miss(row, code.INVALID, code.BEFORE_RETENTION);
       return;
     }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 
 import { limitsSchema } from '../../src/api/limits.ts';
 import { type TimelineAnswer, timelineAnswer } from '../../src/api/schemas/timeline.ts';
-import { type Api, minutesAgo, NOW, pushTo, startWithJob } from './harness.ts';
+import { type Api, microsOf, minutesAgo, NOW, pushTo, startWithJob } from './harness.ts';
 
 /** So many revisions of `a`, one a minute, the last of them one minute ago. */
 async function startWithHistory(count: number, rest: Parameters<typeof startWithJob>[0] = {}) {
@@ -41,6 +41,7 @@ test('a timeline is shown newest first, with its tombstones', async () => {
     version: 'v1',
     entity_id: 'a',
     snapshot: api.deps.store.snapshot,
+    reason: null,
     revisions: [
       {
         event_timestamp: '2026-03-01T11:50:00Z',
@@ -147,6 +148,37 @@ test('a cursor goes on in its own version and snapshot, and nowhere else', async
   const ahead = encoded(['v1', snapshot + 1, 1, 1, 1]);
   const answer = await api.send('POST', '/v1/timeline', { ...asked, cursor: ahead });
   expect([answer.status, answer.body.code]).toEqual([409, 'SNAPSHOT_UNAVAILABLE']);
+});
+
+test('a timeline begins where the horizon is, before compaction as after it (A10)', async () => {
+  const api = await startWithHistory(10);
+  const { store } = api.deps;
+  const { snapshot } = await page(api, {});
+  await store.advanceHorizon('job', microsOf(minutesAgo(0)) - 1);
+  const before = await page(api, {});
+  // Nothing was stored yet at the horizon, and nothing is gone.
+  expect(before.revisions).toHaveLength(10);
+  api.clock.now += 60e6;
+  await pushTo(api, [{ entity_id: 'a', event_timestamp: minutesAgo(3.5), vector: [1, 1] }]);
+  api.clock.now += 60e6;
+  await store.advanceHorizon('job', microsOf(minutesAgo(-1)));
+  const known = await page(api, {});
+  expect(known.revisions.map((each) => each.event_timestamp)).toEqual(['2026-03-01T11:59:00Z']);
+  await store.compact('job', 'v1');
+  expect(await page(api, {})).toEqual(known);
+  const body = { feature_view: 'job', entity_id: 'a', at_snapshot: snapshot };
+  const old = await api.send('POST', '/v1/timeline', body);
+  expect([old.status, old.body.code]).toEqual([409, 'SNAPSHOT_UNAVAILABLE']);
+  expect(old.body.detail).toContain('2026-03-01T12:01:00Z');
+});
+
+test('a timeline of an erased entity is empty and says so, whatever is asked of it (A8)', async () => {
+  const api = await startWithHistory(3);
+  const { snapshot, next } = await page(api, { limit: 1 });
+  await api.deps.store.erase({ entity: 'job' }, ['a']);
+  for (const asked of [{}, { at_snapshot: snapshot }, { cursor: next }]) {
+    expect(await page(api, asked)).toMatchObject({ reason: 'ERASED', revisions: [], next: null });
+  }
 });
 
 test.each([

@@ -52,9 +52,9 @@ export const lookupBody = z
   });
 export type LookupBody = z.output<typeof lookupBody>;
 
-const status = z.enum(STATUSES).describe('Whether there is a vector.');
+export const status = z.enum(STATUSES).describe('Whether there is a vector.');
 const [, ...reasonNames] = REASONS;
-const reason = z.enum(reasonNames).nullable().describe('Why there is none; else null.');
+export const reason = z.enum(reasonNames).nullable().describe('Why there is none; else null.');
 
 const lookupResult = z
   .strictObject({

@@ -49,7 +49,7 @@ export const timelineQuery = z.strictObject({
   at_snapshot: questionQuery.at_snapshot,
 });
 
-const revision = z
+export const revision = z
   .strictObject({
     event_timestamp: instantText.describe('When it became true.'),
     known_timestamp: instantText.describe('When it reached the platform.'),
@@ -67,6 +67,10 @@ export const timelineAnswer = z
     version: z.string(),
     entity_id: z.string(),
     snapshot,
+    reason: z
+      .literal('ERASED')
+      .nullable()
+      .describe('Why there is nothing to show: the entity was erased (A8). Null otherwise.'),
     revisions: z
       .array(revision)
       .describe('Newest first in A2 order: by event time, then known time, then seq.'),

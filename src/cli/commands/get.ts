@@ -1,27 +1,9 @@
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 
 import type { LookupAnswer } from '../../api/schemas/lookup.ts';
-import { BOUNDARIES, type Boundary, KNOWLEDGE, type Knowledge } from '../../timetravel/question.ts';
-import {
-  answered,
-  type Cli,
-  clientOf,
-  countOption,
-  timeOption,
-  wantsJson,
-  withJson,
-  withUrl,
-} from '../cli.ts';
+import { answered, type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
 import type { Cell, Output } from '../output.ts';
-
-interface GetOptions {
-  asOf?: string;
-  boundary?: Boundary;
-  knowledge?: Knowledge;
-  knownAt?: string;
-  version?: string;
-  atSnapshot?: number;
-}
+import { questionOf, type QuestionOptions, withAsOf, withQuestion } from '../question.ts';
 
 type LookupResult = LookupAnswer['results'][number];
 
@@ -30,21 +12,9 @@ export function getCommand(cli: Cli): Command {
   const command = new Command('get')
     .description('Show the vectors of entities: the latest, or those in force at a moment.')
     .argument('<view>', 'the feature view')
-    .argument('<ids...>', 'ids of entities')
-    .option('--as-of <time>', 'the moment that is asked, RFC 3339; default: the latest', timeOption)
-    .addOption(
-      new Option('--boundary <how>', 'whether a revision at exactly --as-of counts').choices(
-        BOUNDARIES,
-      ),
-    )
-    .addOption(
-      new Option('--knowledge <which>', 'what counts besides the event time').choices(KNOWLEDGE),
-    )
-    .option('--known-at <time>', 'only what was known by then', timeOption)
-    .option('--version <version>', "the model version; default: the view's current one")
-    .option('--at-snapshot <seq>', 'the state of the store at a snapshot', countOption(0));
-  return withJson(withUrl(command)).action(
-    async (view: string, ids: string[], options: GetOptions, self: Command) => {
+    .argument('<ids...>', 'ids of entities');
+  return withJson(withUrl(withQuestion(withAsOf(command)))).action(
+    async (view: string, ids: string[], options: QuestionOptions, self: Command) => {
       const answer = await clientOf(cli, self).lookup({
         lookups: [
           {
@@ -53,11 +23,7 @@ export function getCommand(cli: Cli): Command {
             ...(options.version !== undefined && { version: options.version }),
           },
         ],
-        ...(options.asOf !== undefined && { as_of: options.asOf }),
-        ...(options.boundary !== undefined && { boundary: options.boundary }),
-        ...(options.knowledge !== undefined && { knowledge: options.knowledge }),
-        ...(options.knownAt !== undefined && { known_at: options.knownAt }),
-        ...(options.atSnapshot !== undefined && { at_snapshot: options.atSnapshot }),
+        ...questionOf(options),
       });
       const result = answer.results[0]!;
       if (wantsJson(self)) cli.output.printJson(documentOf(answer, result, ids));

@@ -74,8 +74,12 @@ async function readTimeline(
 }
 
 function printTimeline(output: Output, timeline: TimelineAnswer): void {
-  const { feature_view, version, entity_id, snapshot, revisions, next } = timeline;
+  const { feature_view, version, entity_id, snapshot, reason, revisions, next } = timeline;
   output.print(`${entity_id} in ${feature_view}@${version}, snapshot ${snapshot}`);
+  if (reason !== null) {
+    output.print('The entity was erased: it has no history.');
+    return;
+  }
   output.print();
   const rows = revisions.map((revision): Cell[] => [
     revision.event_timestamp,

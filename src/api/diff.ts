@@ -1,0 +1,61 @@
+import { TidemarkError } from '../ground/errors.ts';
+import { formatInstant } from '../ground/time.ts';
+import { diffNdjson, type DiffPlan } from '../timetravel/diff.ts';
+import { sendLines } from './lines.ts';
+import { NDJSON_TYPE } from './media.ts';
+import { maxAgeOf, resolveQuestion } from './question.ts';
+import type { ApiServer, Context } from './route.ts';
+import { problems } from './schemas/common.ts';
+import { diffBody, type DiffBody, diffLines } from './schemas/diff.ts';
+
+const DESCRIPTION =
+  'Compares the vectors of all entities of a view as of two moments, and streams those that were added, removed or changed, with how far they moved. ' +
+  'A confirmation, or the same vector anew, is no change. All of it is answered at one snapshot; a moment before the horizon of retention is refused (A10).';
+
+export async function diffRoutes(server: ApiServer, context: Context): Promise<void> {
+  server.post(
+    '/v1/diff',
+    {
+      config: { produces: [NDJSON_TYPE] },
+      schema: {
+        tags: ['time travel'],
+        summary: 'Compare a view between two moments',
+        description: DESCRIPTION,
+        body: diffBody,
+        response: {
+          200: {
+            description: 'The entities that differ, then the summary.',
+            content: { [NDJSON_TYPE]: { schema: diffLines } },
+          },
+          ...problems(
+            'BAD_REQUEST',
+            'BAD_TIMESTAMP',
+            'BAD_DURATION',
+            'VIEW_NOT_FOUND',
+            'VERSION_NOT_FOUND',
+            'SNAPSHOT_UNAVAILABLE',
+            'LIMIT_EXCEEDED',
+            'UNSUPPORTED_MEDIA_TYPE',
+            'STORE_CORRUPT',
+          ),
+        },
+      },
+    },
+    async (request, reply) =>
+      sendLines(request, reply, diffNdjson(planDiff(context, request.body)), context.limits),
+  );
+}
+
+function planDiff({ store }: Context, asked: DiffBody): DiffPlan {
+  const { from, to, min_distance: minDistance } = asked;
+  if (from > to) {
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `from, ${formatInstant(from)}, is after to, ${formatInstant(to)}: swap them`,
+    );
+  }
+  const view = store.catalogue.mustGetView(asked.feature_view);
+  const version = store.catalogue.mustGetVersion(view, asked.version);
+  const question = { ...resolveQuestion(asked, store), maxAge: maxAgeOf(asked, view) };
+  return { store, view, version, from, to, question, minDistance };
+}
