@@ -23,6 +23,8 @@ try {
     bindModel: unused,
     addTexts: unused,
     readiness: () => ({ ready: true, checks: {} }),
+    promote: unused,
+    backupDirectories: [],
     maxFutureSkew: 0,
     logger: false,
     registry: new Registry(),

@@ -24,6 +24,49 @@ const inferenceSchema = z.strictObject({
     .describe('Longest model input, in UTF-16 units: models read far less.'),
 });
 
+const maintenanceSchema = z.strictObject({
+  interval_seconds: z
+    .int()
+    .min(0)
+    .max(7 * 86_400)
+    .default(3_600)
+    .describe('Between rounds that move horizons on and compact what is due; 0: none.'),
+  dead_share: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.3)
+    .describe('A model version is compacted past this share of dead bytes.'),
+  erased_within_seconds: z
+    .int()
+    .min(0)
+    .max(30 * 86_400)
+    .default(86_400)
+    .describe('How long erased bytes may stay in the files before they are compacted away.'),
+});
+
+const backupSchema = z.strictObject({
+  directories: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Where backups may be written that are asked of the server; nowhere by default.'),
+});
+
+const skewSchema = z.strictObject({
+  sample: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.001)
+    .describe('Share of lookups that one row is asked again of, as a training join asks; 0: none.'),
+  queue: z
+    .int()
+    .min(1)
+    .max(65_536)
+    .default(256)
+    .describe('Rows that may wait for that: beyond, they are dropped and counted.'),
+});
+
 export const configSchema = z
   .strictObject({
     data: z
@@ -33,6 +76,11 @@ export const configSchema = z
       .describe('The data directory, made where there is none.'),
     host: z.string().min(1).default('127.0.0.1').describe('The address to listen on.'),
     port: z.int().min(0).max(65_535).default(8_080).describe('The port; 0 takes a free one.'),
+    follow: z
+      .url({ protocol: /^https?$/ })
+      .transform((url) => url.replace(/\/+$/, ''))
+      .optional()
+      .describe('The address of a Tidemark to follow: makes this one a read replica of it.'),
     models: z.string().min(1).optional().describe('Folder of models; `models` in data if not set.'),
     log_level: z
       .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
@@ -45,6 +93,9 @@ export const configSchema = z
       .default(300)
       .describe('How far ahead of the clock a record may be (A13): one bad clock pins the latest.'),
     limits: limitsSchema.default(() => limitsSchema.parse({})),
+    maintenance: maintenanceSchema.default(() => maintenanceSchema.parse({})),
+    backup: backupSchema.default(() => backupSchema.parse({})),
+    skew_check: skewSchema.default(() => skewSchema.parse({})),
     inference: inferenceSchema.default(() => inferenceSchema.parse({})),
     kafka: kafkaConnectionSchema.optional().describe('Where the sources read.'),
     sources: z.array(sourceConfigSchema).default([]).describe('Topics that feed model versions.'),
@@ -93,7 +144,9 @@ export function loadConfig(
     throw badConfig(parsed.error.issues.map((issue) => describe(issue)).join('; '));
   }
   const data = resolve(parsed.data.data);
-  return { ...parsed.data, data, models: resolve(parsed.data.models ?? join(data, 'models')) };
+  const backup = { directories: parsed.data.backup.directories.map((path) => resolve(path)) };
+  const models = resolve(parsed.data.models ?? join(data, 'models'));
+  return { ...parsed.data, data, models, backup };
 }
 
 /** A file that is named must be there; the one in the working directory need not, but be readable. */

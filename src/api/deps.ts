@@ -5,6 +5,7 @@ import type { TidemarkError } from '../ground/errors.ts';
 import type { RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import type { Store } from '../store/store.ts';
+import type { SkewCheck } from '../timetravel/skew.ts';
 import type { Limits } from './limits.ts';
 
 /** What a record gives to a model: a whole text, or the fields of its prompt. */
@@ -40,6 +41,12 @@ export interface Deps {
     inputs: readonly TextInput[],
   ) => Promise<(number | TidemarkError)[]>;
   readiness: () => Readiness;
+  /** Asks a sample of answers again; undefined where that is turned off. */
+  skew?: SkewCheck;
+  /** Makes a read replica a leader of its own. Rejects with NOT_A_REPLICA. */
+  promote: () => Promise<void>;
+  /** Where backups may be written that somebody asks the server for. */
+  backupDirectories: readonly string[];
   /** How far ahead of the clock a record's times may be (A13), µs. */
   maxFutureSkew: number;
   logger: FastifyServerOptions['logger'];

@@ -77,7 +77,7 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
   server.delete(
     '/v1/feature-views/:view/entities/:entity_id',
     {
-      config,
+      config: { ...config, writes: true },
       schema: {
         tags: ['data'],
         summary: 'Delete an entity as of a moment',

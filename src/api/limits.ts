@@ -27,6 +27,11 @@ export const limitsSchema = z.strictObject({
     .min(1)
     .default(10_000)
     .describe('Entity ids over all lookups of a request: they are answered without a pause.'),
+  erase_ids: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('Entities of one erasure: their hashes are one entry of the catalogue.'),
   answer_bytes: z
     .int()
     .min(MIB)

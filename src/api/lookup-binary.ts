@@ -76,7 +76,8 @@ export function safetensorsAnswer({ question, isAged, results }: ResolvedLookups
 }
 
 /** Gathers every row's vector, and NaN for the rows that have none. */
-function gatherMatrix({ version, vectors, resolution }: Resolved, out: Buffer, from: number): void {
+function gatherMatrix(result: Resolved, out: Buffer, from: number): void {
+  const { version, vectors, resolution, watch } = result;
   const { dim, dtype } = version;
   const { statuses } = resolution;
   const matrix = out.subarray(from, from + statuses.length * vectorBytes(dim, dtype));
@@ -85,6 +86,7 @@ function gatherMatrix({ version, vectors, resolution }: Resolved, out: Buffer, f
     if (statuses[row] !== PRESENT) numbers.fill(Number.NaN, row * dim, (row + 1) * dim);
   }
   gather(vectors, resolution, matrix);
+  watch?.(matrix);
 }
 
 const WORD = 2 ** 32;

@@ -61,10 +61,12 @@ export function gatherRows({
   version: { dim, dtype },
   vectors,
   resolution,
-}: Pick<Resolved, 'version' | 'vectors' | 'resolution'>): (number[] | null)[] {
+  watch,
+}: Pick<Resolved, 'version' | 'vectors' | 'resolution' | 'watch'>): (number[] | null)[] {
   const bytes = vectorBytes(dim, dtype);
   const matrix = new Uint8Array(bytes * resolution.statuses.length);
   gather(vectors, resolution, matrix);
+  watch?.(matrix);
   return Array.from(resolution.statuses, (status, row) =>
     status === PRESENT
       ? Array.from(numbersOf(matrix.subarray(row * bytes, (row + 1) * bytes), dtype))

@@ -20,6 +20,8 @@ export interface Resolved {
   maxAge: number;
   vectors: VectorPool;
   resolution: Resolution;
+  /** Takes note of one row of the matrix of this result, once it is gathered. */
+  watch?: (matrix: Uint8Array) => void;
 }
 
 export interface ResolvedLookups {
@@ -39,7 +41,7 @@ export function resolveLookups(
   body: LookupBody,
   isPacked: boolean,
 ): ResolvedLookups {
-  const { store, limits, metrics } = context;
+  const { store, limits, metrics, skew } = context;
   const { lookups } = body;
   refuseTooMany('lookups', lookups.length, limits);
   const ids = lookups.reduce((sum, { entity_ids }) => sum + entity_ids.length, 0);
@@ -60,16 +62,32 @@ export function resolveLookups(
     return { name, view, version, ids: lookup.entity_ids };
   });
   refuseTooLarge(asked, limits);
-  const results = asked.map(({ name, view, version, ids: entityIds }) => {
+  // Of all rows of the request, one after another, the one that is asked again.
+  let sampled = skew?.pick(ids) ?? Number.POSITIVE_INFINITY;
+  const results = asked.map(({ name, view, version, ids: entityIds }): Resolved => {
     const opened = store.version(view.name, version.version);
     const maxAge = maxAgeOf(body, view);
-    const resolution = resolveMany(
-      opened,
-      entityIds.map((id) => idOf(id, isPacked)),
-      { ...question, maxAge },
-    );
+    const askedIds = entityIds.map((id) => idOf(id, isPacked));
+    const ofView = { ...question, maxAge };
+    const resolution = resolveMany(opened, askedIds, ofView);
     metrics.lookedUp(view.name, resolution);
-    return { name, view, version, maxAge, vectors: opened.vectors, resolution };
+    const result = { name, view, version, maxAge, vectors: opened.vectors, resolution };
+    const row = sampled;
+    sampled -= askedIds.length;
+    if (row < 0 || row >= askedIds.length) return result;
+    const watch = (matrix: Uint8Array): void => {
+      const bytes = vectorBytes(version.dim, version.dtype);
+      skew?.remember({
+        view,
+        version: version.version,
+        entityId: askedIds[row]!,
+        question: ofView,
+        resolution,
+        row,
+        bytes: matrix.subarray(row * bytes, (row + 1) * bytes),
+      });
+    };
+    return { ...result, watch };
   });
   return { question, isAged: results.some(({ maxAge }) => maxAge !== ANY_AGE), results };
 }

@@ -8,6 +8,8 @@ import { TidemarkError } from '../ground/errors.ts';
 export const JSON_TYPE = 'application/json';
 export const NDJSON_TYPE = 'application/x-ndjson';
 export const SAFETENSORS_TYPE = 'application/vnd.safetensors';
+/** What read replicas take. */
+export const CHANGES_TYPE = 'application/vnd.tidemark.changes';
 /** The registered name and the one that older clients use. */
 export const MSGPACK_TYPES = ['application/vnd.msgpack', 'application/x-msgpack'] as const;
 

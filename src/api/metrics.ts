@@ -3,6 +3,7 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 
 
 import type { Store } from '../store/store.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
+import type { SkewCheck } from '../timetravel/skew.ts';
 import { STATUSES } from '../timetravel/status.ts';
 import { countsOf, type VersionCounts } from './counts.ts';
 
@@ -44,6 +45,26 @@ export function addMetrics(registry: Registry, store: Store, server: FastifyInst
       });
     },
   };
+}
+
+/** How the checks of served answers against the join path went. */
+export function addSkew(registry: Registry, { counts }: SkewCheck): void {
+  for (const [what, help] of [
+    ['checked', 'Served answers that were asked again as a training join asks.'],
+    ['mismatches', 'Served answers that a training join answers otherwise; must stay 0.'],
+    ['dropped', 'Sampled answers that could not be asked again in time.'],
+    ['passed_by', 'Sampled answers that retention, an erasure or a drop has overtaken.'],
+  ] as const) {
+    void new Counter({
+      name: `tidemark_skew_${what}_total`,
+      help,
+      registers: [registry],
+      collect() {
+        this.reset();
+        this.inc(counts[what]);
+      },
+    });
+  }
 }
 
 function addRequests(registry: Registry, server: FastifyInstance): void {

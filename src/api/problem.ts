@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 
 import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
+import { ReadOnlyReplica } from '../store/leader.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -24,6 +25,7 @@ const STATUSES: Record<ErrorCode, number> = {
   NOT_A_REPLICA: 409,
   REPLICA_DIVERGED: 409,
   BACKUP_INVALID: 422,
+  BACKUP_REFUSED: 422,
   NO_MODEL: 422,
   MODEL_INVALID: 422,
   MODEL_CHANGED: 409,
@@ -83,7 +85,7 @@ export class SchemaMisfit extends TidemarkError {
   }
 }
 
-/** RFC 9457, with the members that Tidemark adds: `code`, `errors` and `rejected`. */
+/** RFC 9457, with the members that Tidemark adds: `code`, `errors`, `rejected` and `leader`. */
 export interface Problem {
   type: string;
   title: string;
@@ -92,6 +94,8 @@ export interface Problem {
   code: ErrorCode;
   errors?: { path: string; message: string }[];
   rejected?: readonly Rejection[];
+  /** Where a read replica's writes belong. */
+  leader?: string;
   /** The request's id, by which the log has it. */
   instance?: string;
 }
@@ -106,6 +110,7 @@ export function problemOf(error: TidemarkError, instance?: string): Problem {
     code: error.code,
     ...(error instanceof SchemaMisfit && { errors: error.errors }),
     ...(error instanceof PushRejected && { rejected: error.rejected }),
+    ...(error instanceof ReadOnlyReplica && { leader: error.leader }),
     ...(instance !== undefined && { instance }),
   };
 }

@@ -30,7 +30,11 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
   server.post(
     '/v1/push',
     {
-      config: { consumes: [JSON_TYPE, ...MSGPACK_TYPES, NDJSON_TYPE], produces: [JSON_TYPE] },
+      config: {
+        consumes: [JSON_TYPE, ...MSGPACK_TYPES, NDJSON_TYPE],
+        produces: [JSON_TYPE],
+        writes: true,
+      },
       preValidation: requireBody,
       schema: {
         tags: ['data'],

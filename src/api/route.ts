@@ -12,6 +12,8 @@ declare module 'fastify' {
     consumes?: readonly string[];
     /** The content types that the route answers with, the best liked first. */
     produces?: readonly string[];
+    /** It changes the store: a read replica refuses it. */
+    writes?: boolean;
   }
   interface FastifyRequest {
     /** Of those the one that the request's Accept asks for. */

@@ -1,19 +1,27 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 
 import fastify, { type FastifyInstance, type HTTPMethods, LogController } from 'fastify';
 import { validatorCompiler } from 'fastify-type-provider-zod';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { backupRoutes } from './backup.ts';
+import { changeRoutes } from './changes.ts';
+import { compactRoutes } from './compact.ts';
 import type { Deps } from './deps.ts';
+import { diffRoutes } from './diff.ts';
 import { entityRoutes } from './entities.ts';
+import { eraseRoutes } from './erase.ts';
+import { explainRoutes } from './explain.ts';
 import { refuseUnreadable, sendProblem } from './failures.ts';
 import { historicalRoutes } from './historical.ts';
 import { lookupRoutes } from './lookup-routes.ts';
 import { negotiate, refuseEncoded, takeJson } from './media.ts';
-import { addMetrics } from './metrics.ts';
+import { addMetrics, addSkew } from './metrics.ts';
 import { addOpenapi } from './openapi.ts';
 import { opsRoutes } from './ops.ts';
 import { pushRoutes } from './push-routes.ts';
+import { replicaRoutes } from './replica.ts';
 import type { Context } from './route.ts';
 import { timelineRoutes } from './timeline.ts';
 import { viewRoutes } from './views.ts';
@@ -46,6 +54,9 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
   server.setSerializerCompiler(() => (data) => JSON.stringify(data));
   server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, limits));
   refuseWhileClosing(server);
+  server.addHook('onRequest', async ({ routeOptions }) => {
+    if (routeOptions.config.writes === true) store.requireLeading();
+  });
   server.addHook('onRequest', refuseEncoded);
   answerAsAsked(server);
   refuseUnknownRoutes(server);
@@ -53,6 +64,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
   takeJson(server);
 
   const context: Context = { ...deps, metrics: addMetrics(registry, store, server) };
+  if (deps.skew !== undefined) addSkew(registry, deps.skew);
   await addOpenapi(server);
   for (const routes of [
     viewRoutes,
@@ -60,7 +72,14 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
     lookupRoutes,
     entityRoutes,
     timelineRoutes,
+    explainRoutes,
+    diffRoutes,
     historicalRoutes,
+    changeRoutes,
+    replicaRoutes,
+    eraseRoutes,
+    compactRoutes,
+    backupRoutes,
     opsRoutes,
   ]) {
     // Each in a scope of its own: the content types that it takes are no other's.
@@ -72,7 +91,16 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
 
 function refuseWhileClosing(server: FastifyInstance): void {
   let isClosing = false;
-  server.addHook('preClose', async () => void (isClosing = true));
+  const connections = new Set<Socket>();
+  server.server.on('connection', (socket: Socket) => {
+    connections.add(socket);
+    socket.once('close', () => connections.delete(socket));
+  });
+  server.addHook('preClose', async () => {
+    isClosing = true;
+    // Node takes one on which nothing was ever asked for one that is about to, and would wait.
+    for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
+  });
   server.addHook('onRequest', async () => {
     if (isClosing) throw new TidemarkError('SHUTTING_DOWN', 'the server is stopping; ask another');
   });

@@ -30,7 +30,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
   server.put(
     '/v1/feature-views/:view',
     {
-      config,
+      config: { ...config, writes: true },
       schema: {
         tags,
         summary: 'Create a feature view',
@@ -88,7 +88,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
   server.post(
     '/v1/feature-views/:view/versions',
     {
-      config,
+      config: { ...config, writes: true },
       schema: {
         tags,
         summary: 'Add a model version',
@@ -160,7 +160,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
   server.delete(
     '/v1/feature-views/:view',
     {
-      config,
+      config: { ...config, writes: true },
       schema: {
         tags,
         summary: 'Drop a feature view',

@@ -1,14 +1,54 @@
 import type { z } from 'zod';
 
+import type { BackupAnswer, backupBody } from '../api/schemas/backup.ts';
+import type { CompactAnswer, compactBody } from '../api/schemas/compact.ts';
+import type { diffBody } from '../api/schemas/diff.ts';
+import type { eraseBody, ErasureAnswer, liftBody } from '../api/schemas/erase.ts';
+import type { ExplainAnswer, explainBody } from '../api/schemas/explain.ts';
 import type { LookupAnswer, lookupBody } from '../api/schemas/lookup.ts';
 import type { PushAnswer } from '../api/schemas/push.ts';
 import type { TimelineAnswer, timelineBody } from '../api/schemas/timeline.ts';
 import type { FeatureViewAnswer, viewBody } from '../api/schemas/views.ts';
+import { parseObject, readLines } from '../timetravel/formats/ndjson.ts';
 import { ServerRefused, ServerUnreachable, UsageError } from './failure.ts';
+import { fetchPatiently } from './patience.ts';
+
 export type TimelineRequest = z.input<typeof timelineBody>;
 
 /** The spine's own columns, and those of the join. */
 export type JoinedRow = Record<string, unknown>;
+
+/** One entity that differs. */
+export interface Difference {
+  entity_id: string;
+  change: string;
+  cosine_similarity: number | null;
+  from: DiffSide;
+  to: DiffSide;
+}
+
+export interface DiffSide {
+  status: string;
+  reason: string | null;
+  event_timestamp: string | null;
+}
+
+export type DiffSummary = Record<
+  'entities' | 'added' | 'removed' | 'changed' | 'below_min_distance' | 'unchanged' | 'snapshot',
+  number
+> & { feature_view: string; version: string };
+
+/** The last line of a diff: that it is whole, or why it is not. */
+type DiffEnd =
+  | { __summary: DiffSummary }
+  | { __error: { status: number; code: string; detail: string } };
+
+export type DiffLine = Difference | DiffEnd;
+
+/** Bytes of one line of a streamed answer, far above any. */
+const LINE_BYTES_MAX = 2 ** 24;
+
+const JSON_HEADERS = { 'content-type': 'application/json', accept: 'application/json' };
 
 /** Tidemark's REST interface, as far as the CLI uses it. */
 export class Client {
@@ -55,6 +95,58 @@ export class Client {
     return this.json('/v1/timeline', { method: 'POST', body: JSON.stringify(request) });
   }
 
+  async erase(request: z.input<typeof eraseBody>): Promise<ErasureAnswer> {
+    return this.json('/v1/erase', { method: 'POST', body: JSON.stringify(request) });
+  }
+
+  async liftErasure(request: z.input<typeof liftBody>): Promise<void> {
+    await this.json('/v1/erase/lift', { method: 'POST', body: JSON.stringify(request) });
+  }
+
+  async erasures(): Promise<ErasureAnswer[]> {
+    return (await this.json<{ erasures: ErasureAnswer[] }>('/v1/erasures')).erasures;
+  }
+
+  async erasure(id: string): Promise<ErasureAnswer> {
+    return this.json(`/v1/erasures/${encodeURIComponent(id)}`);
+  }
+
+  async compact(request: z.input<typeof compactBody>): Promise<CompactAnswer> {
+    return this.jsonAtLast('/v1/compact', request);
+  }
+
+  async backup(request: z.input<typeof backupBody>): Promise<BackupAnswer> {
+    return this.jsonAtLast('/v1/backup', request);
+  }
+
+  async explain(request: z.input<typeof explainBody>): Promise<ExplainAnswer> {
+    return this.json('/v1/explain', { method: 'POST', body: JSON.stringify(request) });
+  }
+
+  /** The lines of a diff as they come, the last one too. Throws when it is not whole. */
+  async *diff(request: z.input<typeof diffBody>): AsyncGenerator<DiffLine> {
+    const response = await this.send('/v1/diff', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/x-ndjson' },
+      body: JSON.stringify(request),
+    });
+    let last: DiffLine | undefined;
+    try {
+      for await (const { bytes, number } of readLines(response.body!, LINE_BYTES_MAX)) {
+        last = parseObject(bytes, `line ${number}`) as unknown as DiffLine;
+        yield last;
+      }
+    } catch (error) {
+      // A diff that breaks off has said why in its last line.
+      if (!isEnd(last)) throw this.strange(`half a diff (${reasonOf(error)})`);
+    }
+    if (!isEnd(last)) throw this.strange('half a diff');
+    if ('__error' in last) {
+      const { status, code, detail } = last['__error'];
+      throw new ServerRefused(status, code, detail, null);
+    }
+  }
+
   /** A training join of a spine in NDJSON: its rows with what was joined to them. */
   async join(query: URLSearchParams, spine: string): Promise<JoinedRow[]> {
     const response = await this.send(`/v1/get-historical-features?${query.toString()}`, {
@@ -70,18 +162,38 @@ export class Client {
     return rows;
   }
 
-  private async json<T>(path: string, request: RequestInit = {}): Promise<T> {
-    const response = await this.send(path, {
-      headers: { 'content-type': 'application/json', accept: 'application/json' },
-      ...request,
+  /** Makes the server, a read replica, a leader. */
+  async promote(): Promise<{ snapshot: number }> {
+    // Without a body there is nothing to say the type of.
+    return this.json('/v1/replica/promote', {
+      method: 'POST',
+      headers: { accept: 'application/json' },
     });
+  }
+
+  private async json<T>(path: string, request: RequestInit = {}): Promise<T> {
+    return this.read(await this.send(path, { headers: JSON_HEADERS, ...request }));
+  }
+
+  /** The same of work that may take hours. */
+  private async jsonAtLast<T>(path: string, body: object): Promise<T> {
+    const request = { method: 'POST', headers: JSON_HEADERS, body: JSON.stringify(body) };
+    return this.read(await this.answerOf(fetchPatiently(`${this.base}${path}`, request)));
+  }
+
+  private async read<T>(response: Response): Promise<T> {
     const answer = await readJson(response);
     if (answer === undefined) throw this.strange(`${response.status} and no JSON`);
     return answer as T;
   }
 
   private async send(path: string, request: RequestInit): Promise<Response> {
-    const response = await fetch(`${this.base}${path}`, request).catch((error: unknown) => {
+    return this.answerOf(fetch(`${this.base}${path}`, request));
+  }
+
+  /** Throws ServerUnreachable, ServerRefused. */
+  private async answerOf(asked: Promise<Response>): Promise<Response> {
+    const response = await asked.catch((error: unknown) => {
       throw new ServerUnreachable(
         `there is no answer from ${this.base} (${reasonOf(error)}); ` +
           'start a server with "tidemark serve", or name another with --url',
@@ -105,6 +217,10 @@ export class Client {
       `${this.base} answered with ${what}, as Tidemark does not; is --url right?`,
     );
   }
+}
+
+function isEnd(line: DiffLine | undefined): line is DiffEnd {
+  return line !== undefined && ('__summary' in line || '__error' in line);
 }
 
 async function readJson(response: Response): Promise<object | undefined> {

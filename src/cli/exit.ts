@@ -22,6 +22,9 @@ Exit codes:
   3   the server cannot be reached, refused the request, or failed
   70  a defect of Tidemark's: please report it`;
 
+/** What a command finds out, rather than what keeps it from its work. */
+const IS_NO: ReadonlySet<string> = new Set(['MODEL_INVALID', 'STORE_CORRUPT', 'BACKUP_INVALID']);
+
 /** How a command that failed ends, and what to tell the user. */
 export function explainFailure(error: unknown): { code: ExitCode; message: string } {
   if (error instanceof UsageError) return { code: EXIT.usage, message: error.message };
@@ -31,9 +34,8 @@ export function explainFailure(error: unknown): { code: ExitCode; message: strin
     return { code: isMissing ? EXIT.negative : EXIT.server, message: error.message };
   }
   if (error instanceof TidemarkError) {
-    const isNo = error.code === 'MODEL_INVALID' || error.code === 'STORE_CORRUPT';
     return {
-      code: isNo ? EXIT.negative : EXIT.usage,
+      code: IS_NO.has(error.code) ? EXIT.negative : EXIT.usage,
       message: `${error.code}: ${error.message}`,
     };
   }

@@ -3,10 +3,17 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 
 import { type Cli, withJson, withUrl } from './cli.ts';
+import { backupCommand } from './commands/backup.ts';
+import { compactCommand } from './commands/compact.ts';
 import { demoCommand } from './commands/demo.ts';
+import { diffCommand } from './commands/diff.ts';
+import { eraseCommand, erasuresCommand } from './commands/erase.ts';
+import { explainCommand } from './commands/explain.ts';
 import { getCommand } from './commands/get.ts';
 import { modelCommand } from './commands/model.ts';
 import { pushCommand } from './commands/push.ts';
+import { replicaCommand } from './commands/replica.ts';
+import { restoreCommand } from './commands/restore.ts';
 import { serveCommand } from './commands/serve.ts';
 import { timelineCommand } from './commands/timeline.ts';
 import { verifyCommand } from './commands/verify.ts';
@@ -41,9 +48,17 @@ function programOf(cli: Cli): Command {
     pushCommand(cli),
     getCommand(cli),
     timelineCommand(cli),
+    explainCommand(cli),
+    diffCommand(cli),
     viewsCommand(cli),
     modelCommand(cli),
     verifyCommand(cli),
+    eraseCommand(cli),
+    erasuresCommand(cli),
+    compactCommand(cli),
+    backupCommand(cli),
+    restoreCommand(cli),
+    replicaCommand(cli),
   ];
   for (const command of commands) program.addCommand(command);
   for (const command of [program, ...commands, ...commands.flatMap((each) => each.commands)]) {

@@ -37,6 +37,8 @@ export type ErrorCode =
   | 'REPLICA_DIVERGED'
   /** The backup is not whole, or not one: take another. */
   | 'BACKUP_INVALID'
+  /** What is asked would not be a backup, or a restored store, that can be relied upon. */
+  | 'BACKUP_REFUSED'
   /** The view has several model versions: say which one the vectors belong to. */
   | 'VERSION_REQUIRED'
   /** Text was sent to a view none of whose versions has a model. */
@@ -45,7 +47,7 @@ export type ErrorCode =
   | 'MODEL_INVALID'
   /** The model on disk is not the one that made the version's vectors. */
   | 'MODEL_CHANGED'
-  /** The asked snapshot is above what is durable here. */
+  /** The asked snapshot is above what is durable here, or older than what retention keeps. */
   | 'SNAPSHOT_UNAVAILABLE'
   /** Two columns of an answer would have the same name: give one of them another. */
   | 'NAME_COLLISION'

@@ -8,7 +8,7 @@ export type Micros = number & { [microsTag]: true };
 
 export const MICROS_MAX = Number.MAX_SAFE_INTEGER;
 export const MICROS_PER_MILLI = 1_000;
-const MICROS_PER_SECOND = 1_000_000;
+export const MICROS_PER_SECOND = 1_000_000;
 
 /** True when the number is a moment that Tidemark can hold. */
 export function isMicros(value: number): value is Micros {

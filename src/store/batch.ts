@@ -123,6 +123,8 @@ export interface CommitResult {
   snapshot: number;
   /** One a row; empty when fenced. */
   outcomes: Outcome[];
+  /** The dead letters that were stored: none that is about an erased entity (A8). */
+  deadLetters: readonly DeadLetter[];
   /** True when the stored offset was not the expected one: nothing was stored. */
   fenced: boolean;
 }

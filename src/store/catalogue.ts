@@ -1,13 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { pack, unpack } from 'msgpackr';
 
 import { TidemarkError } from '../ground/errors.ts';
 import type { Micros } from '../ground/time.ts';
+import { CheckedTable } from './checked-table.ts';
 import type { Dtype } from './dtype.ts';
-import { eachEntry, Environment, type Table } from './environment.ts';
+import { Environment } from './environment.ts';
 import { Erasures, type ErasureScope, unpackHashes } from './erasures.ts';
 import type { Horizon } from './horizon.ts';
 import { numberKeys, textKeys } from './keys.ts';
@@ -87,6 +89,8 @@ export interface Erasure {
   erased_at: Micros;
   /** When it was gone from all databases; undefined before. */
   removed_at?: Micros;
+  /** When nothing of it was left in any file either; undefined before. */
+  compacted_at?: Micros;
   removed?: { entities: number; revisions: number; inputs: number; dead_letters: number };
 }
 
@@ -97,6 +101,18 @@ export interface Lineage {
   parents: { id: string; up_to: number }[];
 }
 
+/** What a catalogue holds at one moment, but for its events. */
+export interface CatalogueState {
+  views: FeatureView[];
+  firstEvents: CatalogueEvent[];
+  /** The seq of the last event. */
+  lastEvent: number;
+  receipts: Erasure[];
+  lineage: Lineage;
+  erasureKey: Uint8Array;
+  seqReserved: number;
+}
+
 /** What a read replica knows of itself. */
 export interface Following {
   leader: string;
@@ -104,10 +120,14 @@ export interface Following {
   applied: number;
 }
 
+/** The catalogue's folder in a data directory. */
+export const CATALOGUE_FOLDER = 'catalogue';
+
 const SEQ_RESERVED = 'seq_reserved';
 const LINEAGE = 'lineage';
 const ERASURE_KEY = 'erasure_key';
 const FOLLOWING = 'following';
+const CLOSED = 'closed';
 const EVENTS_PAGE = 1_024;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const VERSION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -126,26 +146,49 @@ export function isVersionName(name: string): boolean {
  * whole at the start, written through.
  */
 export class Catalogue {
+  /** The names of its databases. */
+  static readonly tables = [
+    'view',
+    'meta',
+    'dropped',
+    'event',
+    'first_view',
+    'erasure',
+    'generation',
+  ];
+
   private environment: Environment;
-  private viewTable: Table<string>;
-  private meta: Table<string>;
-  private dropped: Table<string>;
-  private eventTable: Table<number>;
-  private erasureTable: Table<string>;
-  private generationTable: Table<string>;
+  private viewTable: CheckedTable<string>;
+  private meta: CheckedTable<string>;
+  private dropped: CheckedTable<string>;
+  private eventTable: CheckedTable<number>;
+  private firstViews: CheckedTable<string>;
+  private erasureTable: CheckedTable<string>;
+  private generationTable: CheckedTable<string>;
   private byName = new Map<string, FeatureView>();
+  /** Versions whose files of before may still be there. */
+  private withOldFiles = new Set<string>();
   private directory: string;
 
-  constructor(directory: string) {
+  /** Throws STORE_CORRUPT. */
+  constructor(directory: string, mode?: 'read-only') {
     this.directory = directory;
-    this.environment = new Environment(join(directory, 'catalogue'));
-    this.viewTable = this.environment.table('view', textKeys);
-    this.meta = this.environment.table('meta', textKeys);
-    this.dropped = this.environment.table('dropped', textKeys);
-    this.eventTable = this.environment.table('event', numberKeys);
-    this.erasureTable = this.environment.table('erasure', textKeys);
-    this.generationTable = this.environment.table('generation', textKeys);
-    for (const { value } of this.viewTable.getRange({ start: undefined })) {
+    const environment = new Environment(join(directory, CATALOGUE_FOLDER), mode);
+    this.environment = environment;
+    this.viewTable = new CheckedTable(environment, 'view', textKeys);
+    this.meta = new CheckedTable(environment, 'meta', textKeys);
+    this.dropped = new CheckedTable(environment, 'dropped', textKeys);
+    this.eventTable = new CheckedTable(environment, 'event', numberKeys);
+    this.firstViews = new CheckedTable(environment, 'first_view', textKeys);
+    this.erasureTable = new CheckedTable(environment, 'erasure', textKeys);
+    this.generationTable = new CheckedTable(environment, 'generation', textKeys);
+    try {
+      this.checkEntries();
+    } catch (error) {
+      void environment.close();
+      throw error;
+    }
+    for (const { value } of this.viewTable.entries(EVENTS_PAGE)) {
       const view = unpack(value) as FeatureView;
       this.byName.set(view.name, view);
     }
@@ -171,6 +214,21 @@ export class Catalogue {
     return view;
   }
 
+  /**
+   * The model versions that are named: of one view or of all, one of them or each. Throws
+   * VIEW_NOT_FOUND, VERSION_NOT_FOUND.
+   */
+  select(view?: string, version?: string): { view: string; version: string }[] {
+    const views = view === undefined ? this.views() : [this.mustGetView(view)];
+    return views.flatMap((each) => {
+      const names =
+        version === undefined
+          ? Object.keys(each.versions)
+          : [this.mustGetVersion(each, version).version];
+      return names.map((name) => ({ view: each.name, version: name }));
+    });
+  }
+
   /** The version of that name, or the one that `current` names. Throws VERSION_NOT_FOUND. */
   mustGetVersion(view: FeatureView, name?: string): ModelVersion {
     const asked = name ?? view.aliases.current;
@@ -187,24 +245,21 @@ export class Catalogue {
 
   /** Gives a new store its name and its key. */
   prepare(): void {
-    if (this.meta.getBinary(LINEAGE) !== undefined) return;
+    if (this.meta.get(LINEAGE) !== undefined) return;
     const lineage: Lineage = { id: randomUUID(), parents: [] };
     this.environment.commitSync(() => {
-      void this.meta.put(LINEAGE, pack(lineage));
-      void this.meta.put(ERASURE_KEY, randomBytes(32));
+      this.meta.put(LINEAGE, pack(lineage));
+      this.meta.put(ERASURE_KEY, randomBytes(32));
     });
   }
 
-  /**
-   * Stores the view as it now is; durable on return. `at`: when that came to be; a replica that only
-   * takes its leader's view over has it from an event later.
-   */
-  put(view: FeatureView, at: Moment | undefined, type: 'view' | 'horizon' = 'view'): void {
+  /** Stores the view as it now is; durable on return. `at`: when that came to be. */
+  put(view: FeatureView, at: Moment, type: 'view' | 'horizon' = 'view'): void {
     this.environment.commitSync(() => {
-      void this.viewTable.put(view.name, pack(view));
+      this.viewTable.put(view.name, pack(view));
       // A drop of that name that could not be finished must not take the new view's files.
-      void this.dropped.remove(view.name);
-      if (at !== undefined) this.addEvent({ ...at, type, view });
+      this.dropped.remove(view.name);
+      this.addEvent({ ...at, type, view });
     });
     this.byName.set(view.name, view);
   }
@@ -215,8 +270,13 @@ export class Catalogue {
     return generation === undefined || generation === 0 ? folder : join(folder, `g${generation}`);
   }
 
+  /** The folder of the files that a version has now. */
+  filesOf(view: string, version: string): string {
+    return this.folder(view, version, this.generation(view, version).number);
+  }
+
   generation(view: string, version: string): Generation {
-    const value = this.generationTable.getBinary(`${view}/${version}`);
+    const value = this.generationTable.get(`${view}/${version}`);
     return value ? (unpack(value) as Generation) : { number: 0, since: 0, created: 0 as Micros };
   }
 
@@ -232,18 +292,29 @@ export class Catalogue {
   /** Says which files a version has from now on; durable on return. */
   putGeneration(view: string, version: string, generation: Generation): void {
     this.environment.commitSync(() => {
-      void this.generationTable.put(`${view}/${version}`, pack(generation));
+      this.generationTable.put(`${view}/${version}`, pack(generation));
     });
+    if (generation.number > 0) this.withOldFiles.add(`${view}/${version}`);
   }
 
-  /** Unlinks what is in a version's folder and not of its files of now, and nobody's any more. */
-  removeOldGenerations(view: string, version: string): void {
+  /** Whether files that nobody has any more are still to be unlinked. */
+  get isUnlinking(): boolean {
+    return this.withOldFiles.size > 0 || this.droppedNames().length > 0;
+  }
+
+  /** What is in a version's folder and not of its files of now: nobody's any more. */
+  oldFiles(view: string, version: string): string[] {
     const folder = this.folder(view, version);
     const { number } = this.generation(view, version);
-    for (const name of readdirSync(folder)) {
-      const isOld = number === 0 ? /^g\d+$/.test(name) : name !== `g${number}`;
-      if (isOld) rmSync(join(folder, name), { recursive: true, force: true });
-    }
+    return readdirSync(folder)
+      .filter((name) => (number === 0 ? /^g\d+$/.test(name) : name !== `g${number}`))
+      .map((name) => join(folder, name));
+  }
+
+  /** Unlinks them: not at once, for a large file holds up the thread that unlinks it. */
+  async unlinkOldFiles(view: string, version: string): Promise<void> {
+    for (const path of this.oldFiles(view, version)) await rm(path, { recursive: true });
+    this.withOldFiles.delete(`${view}/${version}`);
   }
 
   /**
@@ -252,31 +323,55 @@ export class Catalogue {
    */
   drop(name: string, at: Moment): void {
     this.environment.commitSync(() => {
-      void this.viewTable.remove(name);
-      void this.dropped.put(name, new Uint8Array(1));
+      this.viewTable.remove(name);
+      this.dropped.put(name, new Uint8Array(1));
       for (const version of Object.keys(this.byName.get(name)!.versions)) {
-        void this.generationTable.remove(`${name}/${version}`);
+        this.generationTable.remove(`${name}/${version}`);
       }
       this.addEvent({ ...at, type: 'view_dropped', view: name });
     });
     this.byName.delete(name);
   }
 
+  /** The views from before there were events, each as an event of seq 0. */
+  firstEvents(): CatalogueEvent[] {
+    return Array.from(
+      this.firstViews.entries(EVENTS_PAGE),
+      ({ value }) => unpack(value) as CatalogueEvent,
+    );
+  }
+
+  /** Whether the event is here already. */
+  hasEvent({ seq, ...event }: CatalogueEvent): boolean {
+    if (seq > 0) return this.eventTable.get(seq) !== undefined;
+    return event.type === 'view' && this.firstViews.get(event.view.name) !== undefined;
+  }
+
+  /** The seqs of all events above `seq`. */
+  eventsAbove(seq: number): number[] {
+    return this.eventTable.range({ start: seq + 1 }).map(({ key }) => key);
+  }
+
+  /** The seq of the last event; 0 when there was none. */
+  lastEvent(): number {
+    return this.eventTable.range({ start: undefined, reverse: true, limit: 1 })[0]?.key ?? 0;
+  }
+
   /** Up to `limit` events with seq in (`after`, `upTo`], in order. */
   events(after: number, upTo: number, limit = EVENTS_PAGE): CatalogueEvent[] {
-    const range = this.eventTable.getRange({
+    const range = this.eventTable.range({
       start: after + 1,
       end: upTo,
       inclusiveEnd: true,
       limit,
     });
-    return Array.from(range, ({ value }) => unpack(value) as CatalogueEvent);
+    return range.map(({ value }) => unpack(value) as CatalogueEvent);
   }
 
   /** The erased set as the events have made it. */
   erasures(): Erasures {
     const erasures = new Erasures(this.erasureKey());
-    for (const { value } of eachEntry(this.eventTable, EVENTS_PAGE)) {
+    for (const { value } of this.eventTable.entries(EVENTS_PAGE)) {
       const event = unpack(value) as CatalogueEvent;
       if (event.type === 'erased') erasures.add(event.scope, unpackHashes(event.hashes));
       if (event.type === 'erasure_lifted') erasures.remove(event.scope, unpackHashes(event.hashes));
@@ -284,42 +379,54 @@ export class Catalogue {
     return erasures;
   }
 
-  /** The seq of the last erasure; 0 when there was none. */
-  lastErasure(): number {
-    let last = 0;
-    for (const { value } of eachEntry(this.eventTable, EVENTS_PAGE)) {
-      const { type, seq } = unpack(value) as CatalogueEvent;
-      if (type === 'erased') last = seq;
+  /** The erasures of all scopes with a seq above `after`, in order. */
+  erasedAfter(after: number): (Moment & ErasureEvent)[] {
+    const found: (Moment & ErasureEvent)[] = [];
+    for (const { key, value } of this.eventTable.entries(EVENTS_PAGE)) {
+      const event = key > after ? (unpack(value) as CatalogueEvent) : undefined;
+      if (event?.type === 'erased') found.push(event);
     }
-    return last;
+    return found;
   }
 
-  /** The key of the erased set's hashes. */
+  /** The seq of the last erasure; 0 when there was none. */
+  lastErasure(): number {
+    return this.erasedAfter(0).at(-1)?.seq ?? 0;
+  }
+
+  /** The key of the erased set's hashes. Throws STORE_CORRUPT. */
   erasureKey(): Uint8Array {
-    return new Uint8Array(this.meta.getBinary(ERASURE_KEY) ?? []);
+    const key = this.meta.get(ERASURE_KEY);
+    if (key !== undefined) return new Uint8Array(key);
+    throw new TidemarkError(
+      'STORE_CORRUPT',
+      `the catalogue of ${this.directory} has lost the key of its erasures; restore a backup`,
+    );
   }
 
   /** Stores what was erased or may come again, with its receipt; durable on return. */
   putErasure(event: Moment & ErasureEvent, receipt?: Erasure): void {
     this.environment.commitSync(() => {
       this.addEvent(event);
-      if (receipt !== undefined) void this.erasureTable.put(receipt.id, pack(receipt));
+      if (receipt !== undefined) this.erasureTable.put(receipt.id, pack(receipt));
     });
   }
 
   putReceipt(receipt: Erasure): void {
-    this.environment.commitSync(() => void this.erasureTable.put(receipt.id, pack(receipt)));
+    this.environment.commitSync(() => this.erasureTable.put(receipt.id, pack(receipt)));
   }
 
   /** Every erasure's receipt. */
   receipts(): Erasure[] {
-    const range = this.erasureTable.getRange({ start: undefined });
-    return Array.from(range, ({ value }) => unpack(value) as Erasure);
+    return Array.from(
+      this.erasureTable.entries(EVENTS_PAGE),
+      ({ value }) => unpack(value) as Erasure,
+    );
   }
 
   /** Throws ERASURE_NOT_FOUND. */
   mustGetReceipt(id: string): Erasure {
-    const value = this.erasureTable.getBinary(id);
+    const value = this.erasureTable.get(id);
     if (value === undefined) {
       throw new TidemarkError('ERASURE_NOT_FOUND', `there is no erasure ${JSON.stringify(id)}`);
     }
@@ -327,23 +434,27 @@ export class Catalogue {
   }
 
   lineage(): Lineage {
-    const value = this.meta.getBinary(LINEAGE);
+    const value = this.meta.get(LINEAGE);
     return value ? (unpack(value) as Lineage) : { id: '', parents: [] };
   }
 
-  /** Goes on under a new name, with all snapshots up to `upTo` shared with the old one. */
-  branch(upTo: number): void {
+  /**
+   * Goes on under a new name, with all snapshots up to `upTo` shared with the old one. Nothing new
+   * gets a seq up to `seqReserved`.
+   */
+  branch(upTo: number, seqReserved = 0): void {
     const { id, parents } = this.lineage();
     const lineage: Lineage = { id: randomUUID(), parents: [...parents, { id, up_to: upTo }] };
     this.environment.commitSync(() => {
-      void this.meta.put(LINEAGE, pack(lineage));
-      void this.meta.remove(FOLLOWING);
+      this.meta.put(LINEAGE, pack(lineage));
+      this.meta.remove(FOLLOWING);
+      this.putReserved(seqReserved);
     });
   }
 
   /** Undefined for a store that is its own leader. */
   following(): Following | undefined {
-    const value = this.meta.getBinary(FOLLOWING);
+    const value = this.meta.get(FOLLOWING);
     return value && (unpack(value) as Following);
   }
 
@@ -351,37 +462,93 @@ export class Catalogue {
   follow(leader: string, lineage: Lineage, erasureKey: Uint8Array, applied: number): void {
     const following: Following = { leader, applied };
     this.environment.commitSync(() => {
-      void this.meta.put(FOLLOWING, pack(following));
-      void this.meta.put(LINEAGE, pack(lineage));
-      void this.meta.put(ERASURE_KEY, erasureKey);
+      this.meta.put(FOLLOWING, pack(following));
+      this.meta.put(LINEAGE, pack(lineage));
+      this.meta.put(ERASURE_KEY, erasureKey);
     });
   }
 
-  /** Durable on return. `seqReserved`: the leader may have given seqs up to this one. */
-  putApplied(applied: number, seqReserved: number): void {
+  /** Resolves when it is durable. `seqReserved`: the leader may have given seqs up to this one. */
+  async putApplied(applied: number, seqReserved: number): Promise<void> {
     const following: Following = { ...this.following()!, applied };
-    this.environment.commitSync(() => {
-      void this.meta.put(FOLLOWING, pack(following));
+    await this.environment.commit(() => {
+      this.meta.put(FOLLOWING, pack(following));
       this.putReserved(seqReserved);
+    });
+    await this.environment.flushed();
+  }
+
+  state(): CatalogueState {
+    return {
+      views: this.views(),
+      firstEvents: this.firstEvents(),
+      lastEvent: this.lastEvent(),
+      receipts: this.receipts(),
+      lineage: this.lineage(),
+      erasureKey: this.erasureKey(),
+      seqReserved: this.seqReserved(),
+    };
+  }
+
+  /** Makes an empty catalogue hold what another one held; `addEvents` adds the events. */
+  fill({ views, firstEvents, receipts, lineage, erasureKey, seqReserved }: CatalogueState): void {
+    this.environment.commitSync(() => {
+      for (const view of views) this.viewTable.put(view.name, pack(view));
+      for (const event of firstEvents) this.addEvent(event);
+      for (const receipt of receipts) this.erasureTable.put(receipt.id, pack(receipt));
+      this.meta.put(LINEAGE, pack(lineage));
+      this.meta.put(ERASURE_KEY, erasureKey);
+      this.putReserved(seqReserved);
+    });
+    for (const view of views) this.byName.set(view.name, view);
+  }
+
+  addEvents(events: readonly CatalogueEvent[]): void {
+    this.environment.commitSync(() => {
+      for (const event of events) this.addEvent(event);
+    });
+  }
+
+  /** The last transaction of each version, by `view@version`, when the store was closed. */
+  closed(): Record<string, number> | undefined {
+    const value = this.meta.get(CLOSED);
+    return value && (unpack(value) as Record<string, number>);
+  }
+
+  /** Undefined while the store is open. Durable on return. */
+  putClosed(transactions: Record<string, number> | undefined): void {
+    if (transactions === undefined && this.closed() === undefined) return;
+    this.environment.commitSync(() => {
+      if (transactions === undefined) this.meta.remove(CLOSED);
+      else this.meta.put(CLOSED, pack(transactions));
     });
   }
 
   /** Finishes the drops that a crash left half done. */
   finishDrops(): void {
-    const names = Array.from(this.dropped.getRange({ start: undefined }), ({ key }) => key);
-    for (const name of names) this.finishDrop(name);
+    for (const name of this.droppedNames()) {
+      rmSync(this.folder(name), { recursive: true, force: true });
+      this.environment.commitSync(() => this.dropped.remove(name));
+    }
   }
 
   /** Unlinks the files of a dropped view, which nobody has open any more. */
-  finishDrop(name: string): void {
-    rmSync(this.folder(name), { recursive: true, force: true });
-    this.environment.commitSync(() => void this.dropped.remove(name));
+  async finishDrop(name: string): Promise<void> {
+    await rm(this.folder(name), { recursive: true, force: true });
+    this.environment.commitSync(() => this.dropped.remove(name));
+    for (const each of this.withOldFiles) {
+      if (each.startsWith(`${name}/`)) this.withOldFiles.delete(each);
+    }
+  }
+
+  private droppedNames(): string[] {
+    return Array.from(this.dropped.entries(EVENTS_PAGE), ({ key }) => key);
   }
 
   /** Seqs up to this one may have been given to revisions, by this process or an earlier one. */
   seqReserved(): number {
-    const value = this.meta.getBinary(SEQ_RESERVED);
-    return value ? Buffer.from(value).readDoubleLE() : 0;
+    const value = this.meta.get(SEQ_RESERVED);
+    return value ? value.readDoubleLE() : 0;
   }
 
   /** Resolves when it is durable that seqs up to `upTo` may be in use. */
@@ -399,13 +566,26 @@ export class Catalogue {
     await this.environment.close();
   }
 
+  /**
+   * What is damaged is refused at once: without a view, an erasure or the seqs that were given, all
+   * that is built on them would be answered wrongly. Throws STORE_CORRUPT.
+   */
+  private checkEntries(): void {
+    const { viewTable, meta, dropped, firstViews, erasureTable, generationTable } = this;
+    for (const table of [viewTable, meta, dropped, firstViews, erasureTable, generationTable]) {
+      Array.from(table.entries(EVENTS_PAGE));
+    }
+    this.lastErasure();
+  }
+
   private putReserved(upTo: number): void {
     const value = Buffer.alloc(8);
     value.writeDoubleLE(Math.max(upTo, this.seqReserved()));
-    void this.meta.put(SEQ_RESERVED, value);
+    this.meta.put(SEQ_RESERVED, value);
   }
 
   private addEvent(event: CatalogueEvent): void {
-    void this.eventTable.put(event.seq, pack(event));
+    if (event.seq > 0) this.eventTable.put(event.seq, pack(event));
+    else if (event.type === 'view') this.firstViews.put(event.view.name, pack(event));
   }
 }

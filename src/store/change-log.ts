@@ -22,7 +22,7 @@ export interface Change extends Revision {
  * 16 f64 created time, µs    40 u32 partition
  * 44 u16 length of the entity id     46 u16 length of source │ 0x00 │ topic
  * 48 the entity id, then source │ 0x00 │ topic, UTF-8
- *    u32 CRC-32 of all before; not there in what format version 1 wrote
+ *    u32 CRC-32 of all before
  */
 const FIXED_BYTES = 48;
 const CHECKSUM_BYTES = 4;
@@ -112,24 +112,16 @@ export class ChangeLog {
   }
 }
 
-function isWhole(bytes: Buffer, end: number): boolean {
-  return (
-    bytes.byteLength === end + CHECKSUM_BYTES &&
-    crc32(bytes.subarray(0, end)) === bytes.readUInt32LE(end)
-  );
-}
-
 function decodeChange(seq: number, value: Uint8Array): Change {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-  const idEnd = FIXED_BYTES + bytes.readUInt16LE(44);
-  const end = idEnd + bytes.readUInt16LE(46);
-  const hasChecksum = bytes.byteLength !== end;
-  if (hasChecksum && !isWhole(bytes, end)) {
+  const end = bytes.byteLength - CHECKSUM_BYTES;
+  if (end < FIXED_BYTES || crc32(bytes.subarray(0, end)) !== bytes.readUInt32LE(end)) {
     throw new TidemarkError(
       'STORE_CORRUPT',
       `the change of seq ${seq} does not have the checksum it was written with; run \`tidemark verify\``,
     );
   }
+  const idEnd = FIXED_BYTES + bytes.readUInt16LE(44);
   const offset = bytes.readDoubleLE(32);
   const [source, topic] = bytes.toString('utf8', idEnd, end).split('\0') as [string, string];
   return {

@@ -177,7 +177,7 @@ export class ChunkDraft {
     let count = 0;
     for (let at = first; at < this.count; at++) {
       if (!isKept(at)) continue;
-      this.rows.copyWithin(count * 5, at * 5, at * 5 + 5);
+      if (count < at) this.rows.copyWithin(count * 5, at * 5, at * 5 + 5);
       count++;
     }
     this.count = count;

@@ -1,6 +1,13 @@
 import { TidemarkError } from '../ground/errors.ts';
-import { type CommitRequest, DELETED, type Outcome, type RevisionBatch } from './batch.ts';
+import {
+  type CommitRequest,
+  type DeadLetter,
+  DELETED,
+  type Outcome,
+  type RevisionBatch,
+} from './batch.ts';
 import { type Revision, TOMBSTONE } from './chunk.ts';
+import { wordsOf } from './naming.ts';
 import type { Place } from './timelines.ts';
 import type { Counters } from './version-files.ts';
 import type { VersionStore } from './version-store.ts';
@@ -11,6 +18,8 @@ import type { VersionStore } from './version-store.ts';
  */
 export class Commit {
   readonly outcomes: Outcome[] = [];
+  /** Those of the request that are stored. */
+  readonly deadLetters: DeadLetter[] = [];
   private version: VersionStore;
   private counters: Counters;
   private batch: RevisionBatch;
@@ -57,12 +66,18 @@ export class Commit {
       }
     }
     for (const letter of request.deadLetters ?? []) {
-      const { erasures } = version;
-      const isErased =
-        !erasures.none && letter.key !== null && erasures.has(Buffer.from(letter.key).toString());
-      if (!isErased) version.deadLetters.put(letter);
+      if (this.isAboutErased(letter)) continue;
+      version.deadLetters.put(letter);
+      this.deadLetters.push(letter);
     }
     return true;
+  }
+
+  private isAboutErased(letter: DeadLetter): boolean {
+    const { erasures } = this.version;
+    if (erasures.none) return false;
+    for (const word of wordsOf(letter)) if (erasures.has(word)) return true;
+    return false;
   }
 
   private add(id: string, row: Revision): Outcome {

@@ -2,10 +2,8 @@ import { rmSync } from 'node:fs';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { Pace } from '../ground/pace.ts';
-import type { Catalogue } from './catalogue.ts';
-import { ChunkDraft, TOMBSTONE } from './chunk.ts';
-import { copyVersion, firstKept } from './copy.ts';
-import { NumberSet } from './number-set.ts';
+import type { Catalogue, Generation } from './catalogue.ts';
+import { copyVersion } from './copy.ts';
 import { replay } from './replay.ts';
 import { type Problem, verifyFiles } from './verify-files.ts';
 import { type Counters, VersionFiles } from './version-files.ts';
@@ -32,87 +30,151 @@ const ROUND_ROWS = 512;
  * Streams what is in force of a version into new files, vectors under their old ids; verifies these;
  * and goes on with them, while reads and writes go on. The old files are unlinked then. Until the
  * catalogue names the new ones, the old ones serve, however this ends.
- * Throws STORE_CORRUPT for damage in the old files or the new, and the signal's reason.
+ * `erasedUpTo`: the seq of an erasure up to which the version's databases hold nothing any more.
+ * Throws STORE_CORRUPT for damage in the old files or the new, STORE_UNAVAILABLE for what the disk
+ * refuses, and the signal's reason.
  */
 export async function compactVersion(
   catalogue: Catalogue,
   writer: Writer,
   version: VersionStore,
+  erasedUpTo: number,
   signal: AbortSignal,
   onProgress?: (vectors: number) => void,
 ): Promise<Compaction> {
-  const started = performance.now();
   const { view, files: old } = version;
-  const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
-  const before = catalogue.generation(view, version.version);
-  const number = before.number + 1;
+  const number = catalogue.generation(view, version.version).number + 1;
   const folder = catalogue.folder(view, version.version, number);
-  rmSync(folder, { recursive: true, force: true });
-  const fresh = new VersionFiles(folder, dim, dtype);
-  const bytesBefore = old.environment.bytes();
-  const vectorsBefore = old.vectors.count();
-  const since = writer.snapshot;
-  const horizon = version.horizon;
+  let fresh: VersionFiles | undefined;
   old.inputs.journal = [];
   old.deadLetters.journal = [];
-  let isSwitched = false;
   try {
-    const counters = await copyVersion(old, fresh, {
-      upTo: since,
-      horizon,
-      isErased: (id) => !version.erasures.none && version.erasures.has(id),
-      offsets: [],
-      nextVectorId: old.counters().nextVectorId,
-      signal,
-      ...(onProgress && { onProgress }),
-    });
-    const dropped = old.counters().revisions - counters.revisions;
-    let reached = since;
-    for (let round = 0; round < ROUNDS_MAX; round++) {
-      const upTo = writer.snapshot;
-      const rows = await catchUp(old, fresh, counters, reached, upTo, signal);
-      reached = upTo;
-      if (rows < LAST_ROUND) break;
-    }
-    await requireSound(fresh, `${view}@${version.version}`, signal);
-    await writer.alone(async () => {
-      signal.throwIfAborted();
-      await catchUp(old, fresh, counters, reached, writer.snapshot, signal);
-      await fresh.environment.commit(() => {
-        takeJournals(old, fresh);
-        for (const { key, next } of old.offsets.all()) fresh.offsets.put(key, next);
-        fresh.putCounters({ ...counters, nextVectorId: old.counters().nextVectorId });
-      });
-      await fresh.environment.flushed();
-      // The view may have been dropped meanwhile, and made anew.
-      signal.throwIfAborted();
-      catalogue.putGeneration(view, version.version, { number, since, created: writer.now() });
-      version.switchTo(fresh);
-      isSwitched = true;
-    });
-    await old.close();
-    catalogue.removeOldGenerations(view, version.version);
-    return {
-      feature_view: view,
-      version: version.version,
-      bytes_before: bytesBefore,
-      bytes_after: fresh.environment.bytes(),
-      revisions_dropped: Math.max(0, dropped),
-      vectors_dropped: Math.max(0, vectorsBefore - fresh.vectors.count()),
-      seconds: (performance.now() - started) / 1_000,
-    };
+    rmSync(folder, { recursive: true, force: true });
+    const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
+    fresh = new VersionFiles(folder, dim, dtype);
+    const since = Math.min(writer.snapshot, erasedUpTo);
+    return await copyAndSwitch(
+      { catalogue, writer, version, fresh, signal },
+      { number, since },
+      onProgress,
+    );
+  } catch (error) {
+    throw givenUp(version, error);
   } finally {
     old.inputs.journal = undefined;
     old.deadLetters.journal = undefined;
-    if (!isSwitched) {
-      await fresh.close();
-      rmSync(folder, { recursive: true, force: true });
+    if (version.files !== fresh) {
+      await fresh?.close();
+      if (!isNamed(catalogue, version, number)) rmSync(folder, { recursive: true, force: true });
     }
   }
 }
 
-/** Brings what was committed after `after` over. Gives how many revisions that were. */
+/** Whether the catalogue names these files as the version's. */
+function isNamed(catalogue: Catalogue, { view, version }: VersionStore, number: number): boolean {
+  return catalogue.generation(view, version).number === number;
+}
+
+function givenUp(version: VersionStore, error: unknown): TidemarkError {
+  if (error instanceof TidemarkError) return error;
+  const why = error instanceof Error ? error.message : String(error);
+  return new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `the compaction of ${version.view}@${version.version} was given up, and its files are as they ` +
+      `were: ${why}; look at the disk and try again`,
+    { cause: error },
+  );
+}
+
+interface Parts {
+  catalogue: Catalogue;
+  writer: Writer;
+  version: VersionStore;
+  fresh: VersionFiles;
+  signal: AbortSignal;
+}
+
+async function copyAndSwitch(
+  { catalogue, writer, version, fresh, signal }: Parts,
+  generation: Pick<Generation, 'number' | 'since'>,
+  onProgress: ((vectors: number) => void) | undefined,
+): Promise<Compaction> {
+  const started = performance.now();
+  const { view, version: name, files: old, horizon, erasures } = version;
+  const bytesBefore = old.environment.bytes();
+  const upTo = writer.snapshot;
+  const counters = await copyVersion(old, fresh, {
+    upTo,
+    horizon,
+    isErased: (id) => !erasures.none && erasures.has(id),
+    offsets: [],
+    counters: old.counters(),
+    isLate: () => false,
+    signal,
+    ...(onProgress && { onProgress }),
+  });
+  let reached = await catchUp(old, fresh, counters, upTo, writer, signal);
+  await requireSound(fresh, `${view}@${name}`, signal);
+  // Verifying took its time, and others wrote.
+  reached = await catchUp(old, fresh, counters, reached, writer, signal);
+  const dropped = await writer.alone(async () => {
+    signal.throwIfAborted();
+    // On a replica what was stored may not count as durable yet.
+    await copyChanges(old, fresh, counters, reached, Number.MAX_SAFE_INTEGER, signal);
+    const before = old.counters();
+    await fresh.environment.commit(() => {
+      takeJournals(old, fresh);
+      for (const { key, next } of old.offsets.all()) fresh.offsets.put(key, next);
+      fresh.putCounters({ ...counters, nextVectorId: before.nextVectorId });
+    });
+    await fresh.environment.flushed();
+    // The view may have been dropped meanwhile, and made anew.
+    signal.throwIfAborted();
+    const vectors = old.vectors.count() - fresh.vectors.count();
+    try {
+      catalogue.putGeneration(view, name, { ...generation, created: writer.now() });
+    } catch (error) {
+      // Which files a restart finds is open then: what went into either could be lost.
+      if (isNamed(catalogue, version, generation.number)) writer.fail(error);
+      throw error;
+    }
+    version.switchTo(fresh);
+    return { revisions: before.revisions - counters.revisions, vectors };
+  });
+  await old.close();
+  await catalogue.unlinkOldFiles(view, name);
+  return {
+    feature_view: view,
+    version: name,
+    bytes_before: bytesBefore,
+    bytes_after: fresh.environment.bytes(),
+    revisions_dropped: dropped.revisions,
+    vectors_dropped: dropped.vectors,
+    seconds: (performance.now() - started) / 1_000,
+  };
+}
+
+/** Brings over what was committed after `after`, until little is left of it. Gives up to where. */
 async function catchUp(
+  from: VersionFiles,
+  to: VersionFiles,
+  counters: Counters,
+  after: number,
+  writer: Writer,
+  signal: AbortSignal,
+): Promise<number> {
+  let reached = after;
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const upTo = writer.snapshot;
+    const rows = await copyChanges(from, to, counters, reached, upTo, signal);
+    reached = upTo;
+    if (rows < LAST_ROUND) break;
+  }
+  return reached;
+}
+
+/** Brings the changes with a seq in (`after`, `upTo`] over. Gives how many they were. */
+async function copyChanges(
   from: VersionFiles,
   to: VersionFiles,
   counters: Counters,
@@ -168,27 +230,4 @@ async function requireSound(
     `the compacted files of ${where} are not in order (${first.where}: ${first.what}), so the old ` +
       'ones stay; run `tidemark verify`',
   );
-}
-
-/** The share of a version's vectors that compaction would leave behind, from 0 to 1. */
-export async function deadShare(version: VersionStore, signal: AbortSignal): Promise<number> {
-  const pace = new Pace();
-  const draft = new ChunkDraft(256);
-  const live = new NumberSet();
-  let after: string | undefined;
-  for (;;) {
-    signal.throwIfAborted();
-    const ids = version.timelines.ids(after, 64);
-    if (ids.length === 0) break;
-    for (const id of ids) {
-      version.timelines.readAll(id, draft);
-      for (let at = firstKept(draft, version.horizon); at < draft.count; at++) {
-        if (draft.vectorId(at) !== TOMBSTONE) live.add(draft.vectorId(at));
-      }
-    }
-    after = ids.at(-1);
-    await pace.rest();
-  }
-  const all = version.vectors.count();
-  return all === 0 ? 0 : Math.max(0, 1 - live.size / all);
 }

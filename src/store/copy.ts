@@ -1,7 +1,7 @@
 import { Pace } from '../ground/pace.ts';
 import { ChunkDraft, TOMBSTONE } from './chunk.ts';
 import type { Horizon } from './horizon.ts';
-import type { PartitionKey } from './keys.ts';
+import type { PartitionKey, SourcePosition } from './keys.ts';
 import { NumberSet } from './number-set.ts';
 import type { Counters, VersionFiles } from './version-files.ts';
 
@@ -15,13 +15,18 @@ export interface CopyRange {
   isErased: (id: string) => boolean;
   /** The offsets that belong to `upTo`. */
   offsets: readonly { key: PartitionKey; next: bigint }[];
-  nextVectorId: number;
+  /** Those that belong to `upTo`. */
+  counters: Pick<Counters, 'nextVectorId' | 'lastCreated'>;
+  /** Dead letters that came after `upTo`. */
+  isLate: (position: SourcePosition) => boolean;
   signal: AbortSignal;
   onProgress?: (vectors: number) => void;
 }
 
 const ENTITIES_PAGE = 64;
 const ROWS_PAGE = 512;
+/** Dead letters are as long as a record may be. */
+const LETTERS_PAGE = 16;
 
 /**
  * Copies what is in force in `from` into the empty `to`, vectors under their old ids and everything
@@ -42,17 +47,13 @@ export async function copyVersion(
     await to.environment.commit(work);
     await pace.rest();
   };
-  const counters: Counters = {
-    nextVectorId: range.nextVectorId,
-    lastCreated: from.counters().lastCreated,
-    revisions: 0,
-    entities: 0,
-  };
+  const { nextVectorId, lastCreated } = range.counters;
+  const counters: Counters = { nextVectorId, lastCreated, revisions: 0, entities: 0 };
   const live = await copyTimelines(from, to, range, counters, write);
   await copyLog(from, to, range, live.seqs, write);
   await copyVectors(from, to, live.vectors, range, write);
   await copyInputs(from, to, live.vectors, write);
-  await copyDeadLetters(from, to, write);
+  await copyDeadLetters(from, to, range, write);
   await write(() => {
     for (const { key, next } of range.offsets) to.offsets.put(key, next);
     to.putCounters(counters);
@@ -79,27 +80,40 @@ async function copyTimelines(
 ): Promise<Live> {
   const live = { seqs: new NumberSet(), vectors: new NumberSet() };
   const draft = new ChunkDraft(256);
+  const load = (id: string): void => {
+    // In one go, so that no revision can move from one chunk to another meanwhile.
+    from.timelines.readAll(id, draft);
+    draft.keep(firstKept(draft, horizon), (at) => draft.seq(at) <= upTo);
+    if (draft.count > 0) counters.entities++;
+    counters.revisions += draft.count;
+    for (let at = 0; at < draft.count; at++) {
+      live.seqs.add(draft.seq(at));
+      if (draft.vectorId(at) !== TOMBSTONE) live.vectors.add(draft.vectorId(at));
+    }
+  };
   let after: string | undefined;
   for (;;) {
-    const ids = from.timelines.ids(after, ENTITIES_PAGE);
-    if (ids.length === 0) return live;
-    await write(() => {
-      for (const id of ids) {
-        if (isErased(id)) continue;
-        // In one go, so that no revision can move from one chunk to another meanwhile.
-        from.timelines.readAll(id, draft);
-        draft.keep(firstKept(draft, horizon), (at) => draft.seq(at) <= upTo);
-        if (draft.count === 0) continue;
-        to.timelines.append(id, draft);
-        counters.entities++;
-        counters.revisions += draft.count;
-        for (let at = 0; at < draft.count; at++) {
-          live.seqs.add(draft.seq(at));
-          if (draft.vectorId(at) !== TOMBSTONE) live.vectors.add(draft.vectorId(at));
+    const page = from.timelines.ids(after, ENTITIES_PAGE);
+    if (page.length === 0) return live;
+    const ids = page.filter((id) => !isErased(id));
+    // How much of the timeline that is loaded is written: a long one takes several commits.
+    let written = 0;
+    for (let next = 0; next < ids.length;) {
+      await write(() => {
+        for (let rows = 0; next < ids.length && rows < ROWS_PAGE;) {
+          if (written === 0) load(ids[next]!);
+          if (written < draft.count) {
+            const reached = to.timelines.append(ids[next]!, draft, written, ROWS_PAGE);
+            rows += reached - written;
+            written = reached;
+          }
+          if (written < draft.count) continue;
+          written = 0;
+          next++;
         }
-      }
-    });
-    after = ids.at(-1);
+      });
+    }
+    after = page.at(-1);
   }
 }
 
@@ -186,13 +200,18 @@ async function copyInputs(
   }
 }
 
-async function copyDeadLetters(from: VersionFiles, to: VersionFiles, write: Write): Promise<void> {
+async function copyDeadLetters(
+  from: VersionFiles,
+  to: VersionFiles,
+  { isLate }: CopyRange,
+  write: Write,
+): Promise<void> {
   let after;
   for (;;) {
-    const page = from.deadLetters.list(ROWS_PAGE, after);
+    const page = from.deadLetters.list(LETTERS_PAGE, after);
     if (page.length === 0) return;
     await write(() => {
-      for (const letter of page) to.deadLetters.put(letter);
+      for (const letter of page) if (!isLate(letter.position)) to.deadLetters.put(letter);
     });
     after = page.at(-1)!.position;
   }

@@ -31,7 +31,7 @@ const NEW_BYTES = 2 ** 18;
 
 export type Bytes = Uint8Array;
 
-interface KeyCodec<K> {
+export interface KeyCodec<K> {
   writeKey(key: K, target: Buffer, start: number): number;
   readKey(source: Uint8Array, start: number, end: number): K;
 }
@@ -92,13 +92,20 @@ export class Environment {
   readonly file: string;
   private root: RootDatabase<Bytes>;
 
-  /** Opens the environment in `folder`, creating it where there is none. Throws STORE_CORRUPT. */
-  constructor(folder: string) {
+  /**
+   * Opens the environment in `folder`, creating it where there is none. Read-only, it must be there,
+   * nothing in it changes, and the disk need not be writable. Throws STORE_CORRUPT.
+   */
+  constructor(folder: string, mode?: 'read-only') {
     this.file = join(folder, DATA_FILE);
-    const isNew = !existsSync(this.file);
-    makeFolder(folder);
-    if (isNew) requireRoom(folder);
-    else requireWhole(this.file);
+    const readOnly = mode === 'read-only';
+    const isNew = !existsSync(this.file) && !readOnly;
+    if (isNew) {
+      makeFolder(folder);
+      requireRoom(folder);
+    } else {
+      requireWhole(this.file);
+    }
     const options: RootDatabaseOptionsWithPath & { safeRestore: boolean } = {
       path: this.file,
       encoding: 'binary',
@@ -107,7 +114,8 @@ export class Environment {
       maxDbs: 12,
       maxReaders: 512,
       pageSize: PAGE_BYTES,
-      safeRestore: true,
+      safeRestore: !readOnly,
+      readOnly,
     };
     this.root = open<Bytes>(options);
     if (isNew) syncPath(folder);
@@ -157,9 +165,13 @@ export class Environment {
     return (this.root.getStats() as { lastTxnId: number }).lastTxnId;
   }
 
-  /** Resolves when everything committed so far would survive power loss. */
+  /** Resolves when everything committed so far would survive power loss. Rejects with `NotFlushed`. */
   async flushed(): Promise<void> {
-    await this.root.flushed;
+    try {
+      await this.root.flushed;
+    } catch (cause) {
+      throw new NotFlushed(String(cause), { cause });
+    }
   }
 
   /** As `commit`, and durable when it returns; holds up the thread meanwhile. */

@@ -19,18 +19,30 @@ export class ErasedSet {
   /** The seq of the last erasure. */
   last: number;
   private catalogue: Catalogue;
-  /** The seq of the erasure up to which nothing is left in a version. */
+  /** The seq of the erasure up to which nothing is left in a version's databases. */
   private settled = new WeakMap<ErasedOfVersion, number>();
+  /** Receipts of erasures that something may be left of in a file. */
+  private open = new Map<string, Erasure>();
 
   constructor(catalogue: Catalogue) {
     this.catalogue = catalogue;
     this.set = catalogue.erasures();
     this.last = catalogue.lastErasure();
+    for (const receipt of catalogue.receipts()) {
+      if (receipt.compacted_at === undefined) this.open.set(receipt.id, receipt);
+    }
   }
 
-  add(scope: ErasureScope, hashes: readonly string[], seq: number): void {
+  /** How many erasures something may be left of in a file. */
+  get waiting(): number {
+    return this.open.size;
+  }
+
+  /** `receipt` where the erasure was asked for here. */
+  add(scope: ErasureScope, hashes: readonly string[], seq: number, receipt?: Erasure): void {
     this.set.add(scope, hashes);
     this.last = Math.max(this.last, seq);
+    if (receipt !== undefined) this.open.set(receipt.id, receipt);
   }
 
   /** What a version of the view asks, whose files are these now. */
@@ -44,6 +56,11 @@ export class ErasedSet {
   /** A version that begins now has nothing of what was erased before. */
   begin({ erasures }: VersionStore): void {
     this.settled.set(erasures, this.last);
+  }
+
+  /** The seq up to which nothing that was erased is left in a version's databases. */
+  goneUpTo({ erasures }: VersionStore): number {
+    return erasures.settled ? Number.POSITIVE_INFINITY : this.settled.get(erasures)!;
   }
 
   /**
@@ -68,15 +85,29 @@ export class ErasedSet {
       this.settled.set(erasures, upTo);
       for (const what of Object.keys(total) as (keyof Removed)[]) total[what] += removed[what];
     }
-    const reached = Math.min(last, ...versions.map(({ erasures }) => this.settled.get(erasures)!));
-    for (const receipt of this.catalogue.receipts()) {
+    const reached = Math.min(last, ...versions.map((version) => this.goneUpTo(version)));
+    for (const receipt of this.open.values()) {
       if (receipt.removed_at !== undefined || receipt.seq > reached) continue;
       const isKnown = receipt.id === known?.receipt.id;
-      this.catalogue.putReceipt({
-        ...receipt,
-        removed_at: writer.now(),
-        ...(isKnown && { removed: total }),
-      });
+      this.put({ ...receipt, removed_at: writer.now(), ...(isKnown && { removed: total }) });
     }
+    this.noteCompacted(writer);
+  }
+
+  /** Writes down which erasures nothing is left of in any file, now that files were unlinked. */
+  noteCompacted(writer: Writer): void {
+    if (this.catalogue.isUnlinking) return;
+    for (const receipt of this.open.values()) {
+      if (receipt.removed_at === undefined) continue;
+      const files = this.catalogue.generationsIn(receipt.scope);
+      if (files.some(({ since }) => since < receipt.seq)) continue;
+      this.put({ ...receipt, compacted_at: writer.now() });
+      this.open.delete(receipt.id);
+    }
+  }
+
+  private put(receipt: Erasure): void {
+    this.catalogue.putReceipt(receipt);
+    this.open.set(receipt.id, receipt);
   }
 }

@@ -1,12 +1,13 @@
 import { Pace } from '../ground/pace.ts';
-import type { DeadLetter } from './batch.ts';
 import { ChunkDraft, TOMBSTONE } from './chunk.ts';
+import type { SourcePosition } from './keys.ts';
+import { partsOf } from './naming.ts';
 import { NumberSet } from './number-set.ts';
 import type { VersionFiles } from './version-files.ts';
 import type { VersionStore } from './version-store.ts';
 import type { Writer } from './writer.ts';
 
-/** What was removed of erased entities. */
+/** What was removed of erased entities; each of them once for every model version. */
 export interface Removed {
   entities: number;
   revisions: number;
@@ -14,12 +15,17 @@ export interface Removed {
   dead_letters: number;
 }
 
+/** Entities, or inputs, looked at or removed at once. */
 const PAGE = 256;
+/** Revisions removed at once, unless one entity has more: a commit holds up the thread. */
+const REVISIONS_PAGE = 2_000;
+/** Dead letters are as long as a record may be. */
+const LETTERS_PAGE = 16;
 
 /**
  * Removes all that a version's databases hold of its erased entities (A8): timelines, log entries,
  * the inputs of their vectors, and dead letters that name them. `ids`: the entities, where they are
- * known; otherwise every entity is asked about. Idempotent: what a crash left is done again at the
+ * known; otherwise everything is asked about. Idempotent: what a crash left is done again at the
  * next start. Durable on return.
  */
 export async function removeErased(
@@ -32,51 +38,64 @@ export async function removeErased(
   const removed: Removed = { entities: 0, revisions: 0, inputs: 0, dead_letters: 0 };
   // What was on its way when the erasure came is stored by then; nothing comes after it.
   await writer.alone(async () => {});
+  const letters = await lettersOf(version, ids, signal);
   const found = ids ?? (await erasedWithTimeline(version, signal));
-  const inputs = await inputsOf(version, await vectorsOf(version, found, signal), signal);
-  const letters = await lettersOf(version, found, signal);
-  // The timelines go last: a crash before leaves them to find the rest by.
-  await writer.alone(async () => {
-    await version.environment.commit(() => {
-      for (const each of inputs) version.inputs.remove(each);
-      for (const { position } of letters) version.deadLetters.remove(position);
-    });
-    await version.environment.flushed();
-  });
-  for (let at = 0; at < found.length; at += PAGE) {
+  const { pages, vectors } = await timelinesOf(version, found, signal);
+  const inputs = await inputsOf(version, vectors, signal);
+  const commit = async (work: (files: VersionFiles) => void): Promise<void> => {
     signal.throwIfAborted();
-    const page = found.slice(at, at + PAGE);
     await writer.alone(async () => {
-      await version.environment.commit(() => removeTimelines(version.files, page, removed));
+      await version.environment.commit(() => work(version.files));
     });
+  };
+  // The timelines go last: a crash before leaves them to find the rest by.
+  for (const page of inPages(letters)) {
+    await commit(({ deadLetters }) => page.forEach((position) => deadLetters.remove(position)));
   }
-  await writer.alone(async () => {
-    await version.environment.commit(() => version.files.putErasedUpTo(upTo));
-    await version.environment.flushed();
-  });
+  for (const page of inPages(inputs)) {
+    await commit((files) => page.forEach((hash) => files.inputs.remove(hash)));
+  }
+  for (const page of pages) await commit((files) => removeTimelines(files, page, removed));
+  await commit((files) => files.putErasedUpTo(upTo));
+  await writer.alone(async () => version.environment.flushed());
   removed.inputs = inputs.length;
   removed.dead_letters = letters.length;
   return removed;
 }
 
-/** The vectors in the timelines of these entities. */
-async function vectorsOf(
+function* inPages<T>(items: readonly T[]): Iterable<T[]> {
+  for (let at = 0; at < items.length; at += PAGE) yield items.slice(at, at + PAGE);
+}
+
+/** The vectors in the timelines of these entities, and the entities in pages to be removed at once. */
+async function timelinesOf(
   version: VersionStore,
   ids: readonly string[],
   signal: AbortSignal,
-): Promise<NumberSet> {
+): Promise<{ pages: string[][]; vectors: NumberSet }> {
   const pace = new Pace();
   const draft = new ChunkDraft(PAGE);
   const vectors = new NumberSet();
+  const pages: string[][] = [];
+  let page: string[] = [];
+  let revisions = 0;
   for (const id of ids) {
     signal.throwIfAborted();
     version.timelines.readAll(id, draft);
+    if (draft.count === 0) continue;
     for (let at = 0; at < draft.count; at++) {
       if (draft.vectorId(at) !== TOMBSTONE) vectors.add(draft.vectorId(at));
     }
+    if (page.length === 0) pages.push(page);
+    page.push(id);
+    revisions += draft.count;
+    if (revisions >= REVISIONS_PAGE || page.length === PAGE) {
+      page = [];
+      revisions = 0;
+    }
     await pace.rest();
   }
-  return vectors;
+  return { pages, vectors };
 }
 
 /** Within a commit. */
@@ -85,6 +104,7 @@ function removeTimelines(files: VersionFiles, ids: readonly string[], removed: R
   const draft = new ChunkDraft(PAGE);
   for (const id of ids) {
     files.timelines.readAll(id, draft);
+    // One that was named twice.
     if (draft.count === 0) continue;
     for (let at = 0; at < draft.count; at++) files.log.remove(draft.seq(at));
     files.timelines.remove(id);
@@ -125,60 +145,47 @@ async function inputsOf(
   for (;;) {
     signal.throwIfAborted();
     const page = version.inputs.page(after, PAGE);
-    if (page.length === 0) break;
+    if (page.length === 0) return found;
     for (const { hash, vectorId } of page) {
-      if (vectorId !== undefined && vectors.has(vectorId)) found.push(hash);
+      // One that is damaged is nobody's any more, and could be theirs.
+      if (vectorId === undefined || vectors.has(vectorId)) found.push(hash);
     }
     after = page.at(-1)!.hash;
     await pace.rest();
   }
-  return found;
 }
 
 /**
- * The dead letters that name one of the entities in their key, value or headers. Nobody could read
- * what they say, so a letter that only seems to name one goes too.
+ * The dead letters that name one of the entities. Nobody could read what they say, so a letter that
+ * only seems to name one goes too.
  */
 async function lettersOf(
   version: VersionStore,
-  ids: readonly string[],
+  ids: readonly string[] | undefined,
   signal: AbortSignal,
-): Promise<DeadLetter[]> {
+): Promise<SourcePosition[]> {
   const pace = new Pace();
-  const names = ids.map((id) => Buffer.from(id));
-  const found: DeadLetter[] = [];
-  let after;
+  const known = ids && new Set(ids);
+  const lengths = known ? new Set(ids.map(({ length }) => length)) : version.erasures.lengths();
+  const isErased = (part: string): boolean => known?.has(part) ?? version.erasures.has(part);
+  const found: SourcePosition[] = [];
+  let after: SourcePosition | undefined;
   for (;;) {
-    signal.throwIfAborted();
-    const page = version.deadLetters.list(PAGE, after);
-    if (page.length === 0) break;
-    found.push(
-      ...page.filter(
-        (letter) =>
-          names.some((name) => isNamed(letter, name)) ||
-          (letter.key !== null && version.erasures.has(Buffer.from(letter.key).toString())),
-      ),
-    );
+    const page = version.deadLetters.list(LETTERS_PAGE, after);
+    if (page.length === 0) return found;
+    for (const letter of page) {
+      let steps = 0;
+      for (const part of partsOf(letter, lengths)) {
+        if (isErased(part)) {
+          found.push(letter.position);
+          break;
+        }
+        // A look at the clock for each would cost more than what is looked at.
+        if (++steps % 64 === 0) await pace.rest();
+      }
+      signal.throwIfAborted();
+      await pace.rest();
+    }
     after = page.at(-1)!.position;
-    await pace.rest();
   }
-  return found;
-}
-
-function isNamed({ key, value, headers }: DeadLetter, name: Buffer): boolean {
-  return [key, value, ...Object.values(headers)].some(
-    (bytes) => bytes !== null && holds(Buffer.from(bytes), name),
-  );
-}
-
-/** Whether the name stands in the bytes as a word of its own: 7 is not in 17. */
-function holds(bytes: Buffer, name: Buffer): boolean {
-  for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) {
-    if (!isWordByte(bytes[at - 1]) && !isWordByte(bytes[at + name.byteLength])) return true;
-  }
-  return false;
-}
-
-function isWordByte(byte: number | undefined): boolean {
-  return byte !== undefined && /[A-Za-z0-9_]/.test(String.fromCharCode(byte));
 }

@@ -2,6 +2,8 @@ import { hash } from 'node:crypto';
 
 /** Bytes of the hash that stands for an erased entity: among 10⁹ entities two collide with p < 10⁻²⁰. */
 const HASH_BYTES = 16;
+/** After it comes the length of the id, by which one is looked for in a text: u16, little-endian. */
+const ENTRY_BYTES = HASH_BYTES + 2;
 
 /** What an erasure reaches: an entity in all views of its type, or in one view. */
 export interface ErasureScope {
@@ -18,6 +20,8 @@ export interface ErasedOfVersion {
   /** No erased entity has a timeline in the version: one that has need not be asked about. */
   readonly settled: boolean;
   has(id: string): boolean;
+  /** The lengths that erased ids have, in UTF-16 units. */
+  lengths(): ReadonlySet<number>;
 }
 
 /**
@@ -38,10 +42,15 @@ export class Erasures {
     this.key = key;
   }
 
-  /** The hash of an entity in a scope, as a text of one character a byte. */
+  /** What is known of an entity in a scope: its hash, with the id's length, one character a byte. */
   hashOf(scope: ErasureScope, id: string): string {
     const text = Buffer.concat([this.key, Buffer.from(`${scopeName(scope)}\0${id}`)]);
-    return hash('sha256', text, 'buffer').toString('latin1', 0, HASH_BYTES);
+    const known = hash('sha256', text, 'buffer').toString('latin1', 0, HASH_BYTES);
+    return known + String.fromCharCode(id.length & 0xff, id.length >>> 8);
+  }
+
+  has(scope: ErasureScope, known: string): boolean {
+    return this.scopes.get(scopeName(scope))?.has(known) === true;
   }
 
   add(scope: ErasureScope, hashes: Iterable<string>): void {
@@ -75,8 +84,14 @@ export class Erasures {
         return scopes.size === 0 || isSettled();
       },
       has,
+      lengths: () =>
+        new Set(reaching.flatMap(({ name }) => Array.from(scopes.get(name) ?? [], lengthOf))),
     };
   }
+}
+
+function lengthOf(known: string): number {
+  return known.charCodeAt(HASH_BYTES) | (known.charCodeAt(HASH_BYTES + 1) << 8);
 }
 
 function scopeName({ entity, view = '' }: ErasureScope): string {
@@ -90,7 +105,7 @@ export function packHashes(hashes: readonly string[]): Buffer {
 
 export function unpackHashes(bytes: Uint8Array): string[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-  return Array.from({ length: text.length / HASH_BYTES }, (_, at) =>
-    text.slice(at * HASH_BYTES, (at + 1) * HASH_BYTES),
+  return Array.from({ length: text.length / ENTRY_BYTES }, (_, at) =>
+    text.slice(at * ENTRY_BYTES, (at + 1) * ENTRY_BYTES),
   );
 }

@@ -1,51 +1,82 @@
-import type { Catalogue, CatalogueEvent } from './catalogue.ts';
+import type { Catalogue, CatalogueEvent, FeatureView } from './catalogue.ts';
 import type { Change } from './change-log.ts';
 import type { VersionStore } from './version-store.ts';
 
 /** Consecutive changes: of one model version, or one of the catalogue. */
 export type FeedItem = { version: VersionStore; changes: Change[] } | { event: CatalogueEvent };
 
+/** Which changes are asked for. */
+export interface FeedRange {
+  /** Those with a greater seq than this. */
+  after: number;
+  /** And none with a greater seq than this, which is not above the watermark. */
+  upTo: number;
+  /** So many of them at most. */
+  limit: number;
+  /** What is about this feature view alone. */
+  about?: Pick<FeatureView, 'name' | 'entity'> | undefined;
+}
+
 export interface FeedPage {
   items: FeedItem[];
-  /** All changes of the store up to this seq are in the page, or were before it. */
+  /** What was asked for is in the page up to this seq, or was before it. */
   upTo: number;
 }
 
 /** What is left to read of a source, in the order of seqs. */
 type Queue =
-  | { seqs: number[]; next: number; version: VersionStore; changes: Change[] }
-  | { seqs: number[]; next: number; events: CatalogueEvent[] };
+  | { next: number; version: VersionStore; changes: Change[] }
+  | { next: number; events: CatalogueEvent[] };
+
+/** Fewer are not worth a look at a version's log. */
+const EACH_MIN = 16;
 
 /**
- * The next changes of a store after `after`, up to `watermark`, in the order of their seqs: at most
- * `limit` of each version and of the catalogue. What retention dropped and what was erased is not
- * among them; the horizon, and the erasure, are.
+ * The next changes of a store, in the order of their seqs. What retention dropped and what was
+ * erased is not among them; the horizon, and the erasure, are.
  */
 export function readFeed(
   catalogue: Catalogue,
-  versions: readonly VersionStore[],
-  after: number,
-  watermark: number,
-  limit: number,
+  all: readonly VersionStore[],
+  { after, upTo: bound, limit, about }: FeedRange,
 ): FeedPage {
-  // Whoever filled its page may have more: nothing beyond its last change is in order yet.
-  let upTo = watermark;
-  const seqsOf = (changes: readonly { seq: number }[]): number[] => {
-    if (changes.length === limit) upTo = Math.min(upTo, changes.at(-1)!.seq);
-    return changes.map(({ seq }) => seq);
+  let upTo = bound;
+  const versions = about === undefined ? all : all.filter(({ view }) => view === about.name);
+  // Most pages are of one version, the others cost little; where all are busy, each has its share.
+  const each = Math.max(EACH_MIN, Math.ceil(limit / (versions.length + 1)));
+  // Whoever filled its share may have more: nothing beyond its last change is in order yet.
+  const limitTo = (read: readonly { seq: number }[]): void => {
+    if (read.length === each) upTo = Math.min(upTo, read.at(-1)!.seq);
   };
-  const events = catalogue.events(after, watermark, limit);
-  const queues: Queue[] = [{ seqs: seqsOf(events), next: 0, events }];
+  const events = catalogue.events(after, upTo, each);
+  limitTo(events);
+  // Views that are older than the events have no seq: they come first.
+  if (after === 0) events.unshift(...catalogue.firstEvents());
+  const asked = about === undefined ? events : events.filter((event) => concerns(event, about));
+  const queues: Queue[] = [{ next: 0, events: asked }];
   for (const version of versions) {
-    const changes = version.log.read(after, upTo, limit);
-    queues.push({ seqs: seqsOf(changes), next: 0, version, changes });
+    const { erasures, log } = version;
+    const changes = log.read(after, upTo, each);
+    limitTo(changes);
+    // What was erased is on its way out of the log.
+    const isPure = erasures.settled || erasures.none;
+    const kept = isPure ? changes : changes.filter(({ entityId }) => !erasures.has(entityId));
+    queues.push({ next: 0, version, changes: kept });
   }
-  return { items: merge(queues, upTo), upTo };
+  return merge(queues, upTo, limit);
 }
 
-function merge(queues: readonly Queue[], upTo: number): FeedItem[] {
+function concerns(
+  event: CatalogueEvent,
+  { name, entity }: Pick<FeatureView, 'name' | 'entity'>,
+): boolean {
+  if ('scope' in event) return event.scope.entity === entity && (event.scope.view ?? name) === name;
+  return (event.type === 'view_dropped' ? event.view : event.view.name) === name;
+}
+
+function merge(queues: readonly Queue[], upTo: number, limit: number): FeedPage {
   const items: FeedItem[] = [];
-  for (;;) {
+  for (let left = limit; ;) {
     let least: Queue | undefined;
     // Where the next of the others stands: a run goes on up to there.
     let bound = upTo + 1;
@@ -58,10 +89,13 @@ function merge(queues: readonly Queue[], upTo: number): FeedItem[] {
         bound = Math.min(bound, seq);
       }
     }
-    if (least === undefined || seqAt(least) > upTo) return items;
+    if (least === undefined || seqAt(least) > upTo) return { items, upTo };
+    if (left === 0) return { items, upTo: seqAt(least) - 1 };
     const from = least.next;
-    do least.next++;
-    while (seqAt(least) < bound);
+    do {
+      least.next++;
+      left--;
+    } while (left > 0 && seqAt(least) < bound);
     if ('events' in least) {
       items.push(...least.events.slice(from, least.next).map((event) => ({ event })));
     } else {
@@ -70,6 +104,7 @@ function merge(queues: readonly Queue[], upTo: number): FeedItem[] {
   }
 }
 
-function seqAt({ seqs, next }: Queue): number {
-  return seqs[next] ?? Number.POSITIVE_INFINITY;
+function seqAt(queue: Queue): number {
+  const next = 'events' in queue ? queue.events[queue.next] : queue.changes[queue.next];
+  return next?.seq ?? Number.POSITIVE_INFINITY;
 }

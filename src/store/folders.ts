@@ -1,5 +1,5 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, realpathSync } from 'node:fs';
+import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 
 /**
  * Makes the folder and those above it that are missing. A folder survives power loss when the one
@@ -12,6 +12,20 @@ export function makeFolder(path: string): void {
   makeFolder(above);
   mkdirSync(folder, { recursive: true });
   syncPath(above);
+}
+
+/** Whether the path, which need not be there, leads into the folder, or is it; links are followed. */
+export function isWithin(path: string, folder: string): boolean {
+  const way = relative(realPath(folder), realPath(path));
+  return way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
+}
+
+/** The path without links; of what is not there, as far as it is. */
+function realPath(path: string): string {
+  const whole = resolve(path);
+  const above = dirname(whole);
+  if (existsSync(whole) || above === whole) return realpathSync(whole);
+  return join(realPath(above), basename(whole));
 }
 
 /** Brings a file's bytes, or a folder's entries, to the disk. */

@@ -3,68 +3,98 @@ import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { makeFolder, syncPath } from './folders.ts';
+import { LOCK_FILE } from './lock.ts';
 
 /** The version of the layout on disk; raised when older software could no longer read it. */
-const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
+/** The oldest that is brought up to it when it is opened. */
+const UPGRADED_FROM = 1;
 
-const FILE = 'tidemark.json';
-/** What a crash leaves of a claim, beside what a new disk has of its own. */
+export const FORMAT_FILE = 'tidemark.json';
+/** Where a restored store is put together. */
+export const RESTORING_FOLDER = 'restoring';
+/** What a crash leaves of a claim or a restore, beside what a new disk has of its own. */
 const NEW_FILE = 'tidemark.json.new';
-const NOBODYS = new Set([NEW_FILE, 'lost+found']);
+const NOBODYS = new Set([NEW_FILE, LOCK_FILE, RESTORING_FOLDER, 'lost+found']);
 
-/** Throws STORE_FORMAT where there is no data directory of this format; changes nothing. */
-export function checkDirectory(directory: string): void {
-  if (!existsSync(join(directory, FILE))) {
-    throw new TidemarkError(
-      'STORE_FORMAT',
-      `${directory} is not a Tidemark data directory: it has no ${FILE}`,
-    );
-  }
-  claimDirectory(directory);
+/** Whether an entry of a directory that holds no data is of no matter. */
+export function isNobodys(name: string): boolean {
+  return NOBODYS.has(name);
 }
 
 /**
- * Makes sure that `directory` is ours: a new or empty one is marked, one of this format is let
- * pass. Throws STORE_FORMAT, with what to do, for anything else.
+ * Throws STORE_FORMAT where there is no data directory of the format of today; changes nothing.
  */
-export function claimDirectory(directory: string): void {
-  makeFolder(directory);
-  const path = join(directory, FILE);
-  if (!existsSync(path)) {
-    const others = readdirSync(directory).filter((name) => !NOBODYS.has(name));
-    if (others.length > 0) {
-      throw new TidemarkError(
-        'STORE_FORMAT',
-        `${directory} is not empty and not a Tidemark data directory (it has no ${FILE}); ` +
-          'name an empty or a new one',
-      );
-    }
-    // Whole or not there: half a file would make the directory nobody's.
-    const fresh = join(directory, NEW_FILE);
-    writeFileSync(fresh, `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`, {
-      flush: true,
-    });
-    renameSync(fresh, path);
-    syncPath(directory);
-    return;
-  }
-  const found = readFormat(path);
-  if (found !== FORMAT_VERSION) {
+export function checkDirectory(directory: string): void {
+  if (!existsSync(join(directory, FORMAT_FILE))) {
     throw new TidemarkError(
       'STORE_FORMAT',
-      `${directory} has format version ${found}, this Tidemark reads ${FORMAT_VERSION}; ` +
-        (typeof found === 'number' && found > FORMAT_VERSION
-          ? 'it was written by a newer Tidemark: use that one or a later one'
-          : 'open it with the Tidemark that wrote it, or restore a backup made with this one'),
+      `${directory} is not a Tidemark data directory: it has no ${FORMAT_FILE}`,
     );
   }
+  const found = readFormat(directory);
+  if (found === FORMAT_VERSION) return;
+  throw new TidemarkError(
+    'STORE_FORMAT',
+    `${directory} has format version ${found}, which has fewer checksums; start the server on it ` +
+      `once, which brings it to version ${FORMAT_VERSION}, and verify it then`,
+  );
 }
 
-function readFormat(path: string): number | string {
-  const text = readFileSync(path, 'utf8');
+/**
+ * Makes sure that `directory` is ours: a new or empty one is marked, one of a format that can be
+ * opened is let pass. Gives its format version.
+ * Throws STORE_FORMAT, with what to do, for anything else.
+ */
+export function claimDirectory(directory: string): number {
+  makeFolder(directory);
+  if (existsSync(join(directory, FORMAT_FILE))) return readFormat(directory);
+  if (existsSync(join(directory, RESTORING_FOLDER))) {
+    throw new TidemarkError(
+      'STORE_FORMAT',
+      `a restore into ${directory} was broken off: restore it again, or remove ${RESTORING_FOLDER} in it`,
+    );
+  }
+  const others = readdirSync(directory).filter((name) => !isNobodys(name));
+  if (others.length > 0) {
+    throw new TidemarkError(
+      'STORE_FORMAT',
+      `${directory} is not empty and not a Tidemark data directory (it has no ${FORMAT_FILE}); ` +
+        'name an empty or a new one',
+    );
+  }
+  writeFormat(directory);
+  return FORMAT_VERSION;
+}
+
+/** Says that the directory is of the format of today; durable on return. */
+export function writeFormat(directory: string): void {
+  // Whole or not there: half a file would make the directory nobody's.
+  const fresh = join(directory, NEW_FILE);
+  const text = `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`;
+  writeFileSync(fresh, text, { flush: true });
+  renameSync(fresh, join(directory, FORMAT_FILE));
+  syncPath(directory);
+}
+
+/** Throws STORE_FORMAT for one that this Tidemark does not know. */
+function readFormat(directory: string): number {
+  const text = readFileSync(join(directory, FORMAT_FILE), 'utf8');
+  const found = parseFormat(text);
+  if (typeof found === 'number' && found >= UPGRADED_FROM && found <= FORMAT_VERSION) return found;
+  throw new TidemarkError(
+    'STORE_FORMAT',
+    `${directory} has format version ${found}, this Tidemark reads ${UPGRADED_FROM} to ${FORMAT_VERSION}; ` +
+      (typeof found === 'number' && found > FORMAT_VERSION
+        ? 'it was written by a newer Tidemark: use that one or a later one'
+        : 'open it with the Tidemark that wrote it, or restore a backup made with this one'),
+  );
+}
+
+function parseFormat(text: string): number | string {
   try {
     const { format_version } = JSON.parse(text) as { format_version?: unknown };
-    return typeof format_version === 'number' ? format_version : 'unknown';
+    return Number.isInteger(format_version) ? (format_version as number) : 'unknown';
   } catch {
     return 'unreadable';
   }

@@ -1,4 +1,7 @@
 declare module 'fs-native-extensions' {
-  /** Takes an exclusive lock of the open file, held by its description; false when another has it. */
-  export function tryLock(descriptor: number): boolean;
+  /**
+   * Takes a lock of the open file, exclusive unless said otherwise, held by its description; false
+   * when another has it.
+   */
+  export function tryLock(descriptor: number, options?: { shared: boolean }): boolean;
 }

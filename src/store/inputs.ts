@@ -9,7 +9,8 @@ const hashKeys = {
     return start + HASH_BYTES;
   },
   readKey(source: Uint8Array, start: number): Uint8Array {
-    return source.slice(start, start + HASH_BYTES);
+    // lmdb reuses the buffer, and a Buffer's own `slice` is no copy.
+    return new Uint8Array(source.subarray(start, start + HASH_BYTES));
   },
 };
 
@@ -19,7 +20,7 @@ const CHECKSUM_BYTES = 4;
  * The pool of model inputs: by the hash of the exact input, the id of its vector. A weak reference:
  * an entry may be forgotten, and its input is then embedded anew.
  *
- * value: f64 vector id │ u32 CRC-32 of hash and id; not there in what format version 1 wrote
+ * value: f64 vector id │ u32 CRC-32 of hash and id
  */
 export class Inputs {
   /** Hashes put while somebody copies the pool, who must not miss them. */
@@ -71,14 +72,12 @@ export class Inputs {
 
   /** Undefined for an entry that is not as it was written: its input is embedded anew. */
   private decode(hash: Uint8Array, value: Uint8Array, length: number): number | undefined {
+    if (length !== 8 + CHECKSUM_BYTES) return undefined;
     const view = new DataView(value.buffer, value.byteOffset, length);
     const { scratch } = this;
     scratch.set(hash);
     scratch.set(new Uint8Array(value.buffer, value.byteOffset, 8), HASH_BYTES);
-    const isWhole =
-      length === 8 ||
-      (length === 8 + CHECKSUM_BYTES &&
-        view.getUint32(8, true) === crc32(scratch.subarray(0, HASH_BYTES + 8)));
+    const isWhole = view.getUint32(8, true) === crc32(scratch.subarray(0, HASH_BYTES + 8));
     return isWhole ? view.getFloat64(0, true) : undefined;
   }
 }

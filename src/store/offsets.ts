@@ -1,33 +1,30 @@
-import type { Environment, Table } from './environment.ts';
+import { CheckedTable } from './checked-table.ts';
+import type { Environment } from './environment.ts';
 import { type PartitionKey, partitionKeys } from './keys.ts';
 
 /** The next offset to read of each partition of each source: u64, little-endian. */
 export class Offsets {
-  private table: Table<PartitionKey>;
+  private table: CheckedTable<PartitionKey>;
 
   constructor(environment: Environment) {
-    this.table = environment.table('offset', partitionKeys);
+    this.table = new CheckedTable(environment, 'offset', partitionKeys);
   }
 
   /** Undefined before the first commit of that partition. */
   next(key: PartitionKey): bigint | undefined {
-    const value = this.table.getBinary(key);
-    return value && Buffer.from(value).readBigUInt64LE();
+    return this.table.get(key)?.readBigUInt64LE();
   }
 
   /** Every partition's next offset. */
   all(): { key: PartitionKey; next: bigint }[] {
-    const range = this.table.getRange({ start: undefined });
-    return Array.from(range, ({ key, value }) => ({
-      key,
-      next: Buffer.from(value).readBigUInt64LE(),
-    }));
+    const entries = this.table.range({ start: undefined });
+    return entries.map(({ key, value }) => ({ key, next: value.readBigUInt64LE() }));
   }
 
   /** Within a commit. */
   put(key: PartitionKey, next: bigint): void {
     const value = Buffer.alloc(8);
     value.writeBigUInt64LE(next);
-    void this.table.put(key, value);
+    this.table.put(key, value);
   }
 }

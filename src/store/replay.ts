@@ -15,14 +15,16 @@ export function replay(
   vectorOf: (id: number) => Uint8Array,
 ): void {
   const { log, timelines, vectors } = files;
+  const last = log.lastSeq();
   for (const change of changes) {
-    if (log.has(change.seq)) continue;
+    if (change.seq <= last && log.has(change.seq)) continue;
     const { vectorId } = change;
-    if (vectorId !== TOMBSTONE && !vectors.has(vectorId)) {
-      // An old vector may be in force again; then it stands before others.
-      if (vectorId >= counters.nextVectorId) vectors.append(vectorId, vectorOf(vectorId));
-      else vectors.insert(vectorId, vectorOf(vectorId));
-      counters.nextVectorId = Math.max(counters.nextVectorId, vectorId + 1);
+    if (vectorId >= counters.nextVectorId) {
+      vectors.append(vectorId, vectorOf(vectorId));
+      counters.nextVectorId = vectorId + 1;
+    } else if (vectorId !== TOMBSTONE && !vectors.has(vectorId)) {
+      // An old one that is in force again: it stands before others.
+      vectors.insert(vectorId, vectorOf(vectorId));
     }
     const place = timelines.locate(change.entityId, change);
     if (place.draft.count === 0) counters.entities++;

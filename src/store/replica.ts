@@ -4,37 +4,21 @@ import type {
   CatalogueEvent,
   ErasureEvent,
   FeatureView,
-  Lineage,
+  Following,
   Moment,
 } from './catalogue.ts';
 import type { Change } from './change-log.ts';
+import { NotFlushed } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { unpackHashes } from './erasures.ts';
+import { diverged, type Leader, type LeaderChanges, type LeaderItem } from './leader.ts';
+import { SEQ_GULF, sharedUpTo } from './lineage.ts';
 import type { Maintenance } from './maintenance.ts';
 import { replay } from './replay.ts';
+import { followOffsets, truncate } from './truncate.ts';
 import type { VersionStore } from './version-store.ts';
 import type { Versions } from './versions.ts';
-import type { Writer } from './writer.ts';
-
-/** What a leader says of itself before its changes. */
-export interface Leader {
-  url: string;
-  lineage: Lineage;
-  erasureKey: Uint8Array;
-  /** The views of now: what was asked of them before may be out of reach already. */
-  views: readonly FeatureView[];
-}
-
-/** Changes as a leader sends them, in the order of their seqs. */
-export type ReplicaItem =
-  | { event: CatalogueEvent }
-  | {
-      view: string;
-      version: string;
-      changes: readonly Change[];
-      /** The vectors that the changes point to, by id; those that were sent before may lack. */
-      vectors: ReadonlyMap<number, Uint8Array>;
-    };
+import { unavailable, type Writer } from './writer.ts';
 
 /** The parts of a store that following moves. */
 interface Parts {
@@ -45,100 +29,165 @@ interface Parts {
   versions: Versions;
 }
 
+/** Changes in one transaction: other requests wait meanwhile. */
+const COMMIT_ROWS = 2_048;
+
 /**
  * The side of a store that follows another one: what its leader committed is stored here as it is,
  * with its seqs, times and vector ids, so that both answer alike at the same snapshot.
+ *
+ * The catalogue runs ahead of the revisions: the leader's of now says what may be asked at all, and
+ * what it dropped, erased or let go is no longer among the revisions that it sends.
  */
 export class Replica {
   private parts: Parts;
+  private leader: string | undefined;
+  /** Events here that the leader must have, too, for this store to be its replica. */
+  private unproven: { leader: Leader; shared: number; seqs: Set<number> } | undefined;
 
   constructor(parts: Parts) {
     this.parts = parts;
   }
 
+  /** Whom this store follows, or is to follow; undefined for a store of its own. */
+  get following(): Following | undefined {
+    const { catalogue, writer } = this.parts;
+    const leader = this.leader ?? catalogue.following()?.leader;
+    return leader === undefined ? undefined : { leader, applied: writer.snapshot };
+  }
+
+  /**
+   * Takes no more writes, and waits for what that leader says. To be called before anything is asked
+   * of the store: its snapshot goes back to the last revision that is here.
+   */
+  aim(leader: string): void {
+    const { catalogue, writer } = this.parts;
+    this.leader = leader;
+    // In seqs that were reserved here, and never given, the leader may have put revisions since.
+    if (catalogue.following() === undefined) writer.standAt(this.lastRevision());
+  }
+
   /**
    * Makes this store the leader's replica, or goes on being that.
-   * Throws REPLICA_DIVERGED when this store has what the leader does not.
+   * Throws REPLICA_DIVERGED when this store has what the leader does not; that it has no such events
+   * of the catalogue may turn out with the first items alone.
    */
   async follow(leader: Leader): Promise<void> {
-    const { catalogue, writer } = this.parts;
-    const before = catalogue.following();
-    const { id } = catalogue.lineage();
-    const isNew = before === undefined && catalogue.views().length === 0 && writer.snapshot === 0;
-    // A copy of the leader, or of what the leader was once a copy of.
-    const ancestor = leader.lineage.parents.find((parent) => parent.id === id);
-    const isShared = id === leader.lineage.id || (ancestor?.up_to ?? -1) >= writer.snapshot;
-    if (!isNew && !isShared) {
-      throw new TidemarkError(
-        'REPLICA_DIVERGED',
-        `this store and ${leader.url} do not share their past up to snapshot ${writer.snapshot}: ` +
-          'follow with an empty directory, or with a backup of that leader',
-      );
-    }
-    await writer.alone(async () => {
-      catalogue.follow(leader.url, leader.lineage, leader.erasureKey, writer.snapshot);
-      this.parts.erased.set.useKey(leader.erasureKey);
-    });
-    for (const view of leader.views) await this.takeView(view, undefined);
+    const { catalogue } = this.parts;
+    if (this.leader !== leader.url) this.aim(leader.url);
+    const shared = sharedUpTo(catalogue.lineage(), leader.lineage);
+    const held = this.lastRevision();
+    if (held > shared) throw diverged(leader.url, held, shared);
+    // A backup of a replica, or with the erasures since, has events of what it is a backup of.
+    const beyond = shared === Number.POSITIVE_INFINITY ? [] : catalogue.eventsAbove(shared);
+    if (beyond.length === 0) await this.begin(leader);
+    this.unproven = beyond.length === 0 ? undefined : { leader, shared, seqs: new Set(beyond) };
   }
 
-  /** Stores the items; durable, and answered, on return. `upTo`: nothing up to it is left out. */
-  async apply(items: readonly ReplicaItem[], upTo: number, seqReserved: number): Promise<void> {
-    const { catalogue, writer, versions } = this.parts;
-    const touched = new Set<VersionStore>();
+  /**
+   * Stores the items; durable, and answered, on return. `upTo`: no revision up to it is left out.
+   * What was stored before is passed by, so that doing it again changes nothing.
+   * Rejects with STORE_UNAVAILABLE, and REPLICA_DIVERGED for what cannot be of this leader.
+   */
+  async apply(items: readonly LeaderItem[], upTo: number, seqReserved: number): Promise<void> {
+    if (this.unproven !== undefined) await this.prove(items);
+    let run: LeaderChanges[] = [];
     for (const item of items) {
-      if ('event' in item) {
-        await this.applyEvent(item.event);
+      if ('changes' in item) {
+        run.push(item);
         continue;
       }
-      // Of a view that the leader has dropped since.
-      if (catalogue.view(item.view)?.versions[item.version] === undefined) continue;
-      const version = versions.mustGet(item.view, item.version);
-      touched.add(version);
-      await writer.alone(async () => {
-        await version.environment.commit(() => {
-          const counters = version.counters();
-          const kept = version.erasures.none
-            ? item.changes
-            : item.changes.filter(({ entityId }) => !version.erasures.has(entityId));
-          replay(version.files, counters, kept, (id) => vectorOf(item.vectors, id));
-          version.putCounters(counters);
-        });
-      });
+      // Its revisions were sent before the event, and are not to be stored after it.
+      const reached = run.at(-1)?.changes.at(-1)?.seq;
+      if (reached !== undefined) await this.store(run, reached, seqReserved);
+      run = [];
+      await this.applyEvent(item.event);
     }
-    await writer.alone(async () => {
-      for (const version of touched) {
-        await version.environment.flushed();
-        version.environment.refresh();
-      }
-      catalogue.putApplied(upTo, seqReserved);
-      writer.follow(upTo);
-    });
+    await this.store(run, upTo, seqReserved);
   }
 
-  /** Makes the replica a leader of its own, from its snapshot on. Throws NOT_A_REPLICA. */
+  /**
+   * Makes the replica a leader of its own: what it has been told whole, up to its snapshot, is what
+   * it goes on from. Throws NOT_A_REPLICA.
+   */
   async promote(): Promise<void> {
     const { catalogue, writer, versions } = this.parts;
     await writer.alone(async () => {
-      if (catalogue.following() === undefined) {
+      if (this.following === undefined) {
         throw new TidemarkError('NOT_A_REPLICA', 'this store follows no other: it leads already');
       }
-      catalogue.branch(writer.snapshot);
-      const created = versions.all().map((version) => version.counters().lastCreated);
-      writer.lead(Math.max(0, ...created));
+      const upTo = writer.snapshot;
+      // A crash may have left the beginning of what was being stored.
+      for (const { environment, files } of versions.all()) {
+        await environment.commit(() => truncate(files, upTo));
+        await environment.flushed();
+        environment.refresh();
+      }
+      catalogue.branch(upTo, catalogue.seqReserved() + SEQ_GULF);
+      this.leader = undefined;
+      writer.lead(this.newestCreated());
+    });
+  }
+
+  /** All events that a leader has are among its first items. */
+  private async prove(items: readonly LeaderItem[]): Promise<void> {
+    const { leader, shared, seqs } = this.unproven!;
+    for (const item of items) if ('event' in item) seqs.delete(item.event.seq);
+    if (seqs.size > 0) throw diverged(leader.url, Math.max(...seqs), shared);
+    await this.begin(leader);
+    this.unproven = undefined;
+  }
+
+  private async begin({ url, lineage, erasureKey }: Leader): Promise<void> {
+    const { catalogue, writer, erased } = this.parts;
+    await writer.alone(async () => {
+      catalogue.follow(url, lineage, erasureKey, writer.snapshot);
+      erased.set.useKey(erasureKey);
+    });
+  }
+
+  /** All in one go: compaction must not put other files in place between a commit and its snapshot. */
+  private async store(
+    run: readonly LeaderChanges[],
+    upTo: number,
+    seqReserved: number,
+  ): Promise<void> {
+    const { catalogue, writer, versions } = this.parts;
+    const isNews = upTo > writer.snapshot || seqReserved > catalogue.seqReserved();
+    if (run.length === 0 && !isNews) return;
+    await writer.alone(async () => {
+      const touched = new Set<VersionStore>();
+      try {
+        for (const { view, version, changes, vectors } of run) {
+          const into = versions.mustGet(view, version);
+          touched.add(into);
+          for (let from = 0; from < changes.length; from += COMMIT_ROWS) {
+            await commitChanges(into, changes.slice(from, from + COMMIT_ROWS), vectors);
+          }
+        }
+        await Promise.all([...touched].map(async ({ environment }) => environment.flushed()));
+        for (const { environment } of touched) environment.refresh();
+        await catalogue.putApplied(Math.max(upTo, writer.snapshot), seqReserved);
+      } catch (error) {
+        // What is on the disk is unknown then: nothing more may build on it.
+        if (error instanceof NotFlushed) writer.fail(error);
+        throw unavailable(error);
+      }
+      writer.follow(upTo);
     });
   }
 
   private async applyEvent(event: CatalogueEvent): Promise<void> {
     const { catalogue, writer, maintenance, versions } = this.parts;
+    if (catalogue.hasEvent(event)) return;
     const { seq, created } = event;
     if ('scope' in event) {
       await this.applyErasure(event);
     } else if (event.type === 'view_dropped') {
-      const view = catalogue.view(event.view);
-      if (view !== undefined) await versions.drop(view, { seq, created }, maintenance, writer);
+      const view = catalogue.mustGetView(event.view);
+      await versions.drop(view, { seq, created }, maintenance, writer);
     } else {
-      await this.takeView(event.view, { seq, created });
+      this.takeView(event.view, { seq, created }, event.type);
     }
   }
 
@@ -164,32 +213,49 @@ export class Replica {
     });
   }
 
-  /** Makes the view here what it is at the leader. */
-  private async takeView(view: FeatureView, at: Moment | undefined): Promise<void> {
-    const { catalogue, writer, maintenance, versions } = this.parts;
-    let existing = catalogue.view(view.name);
-    if (existing !== undefined && existing.created_timestamp !== view.created_timestamp) {
-      // Made anew while nobody was following.
-      const moment = at ?? { seq: writer.snapshot, created: view.created_timestamp };
-      await versions.drop(existing, moment, maintenance, writer);
-      existing = undefined;
-    }
-    const { horizon } = existing ?? {};
-    const isFurther = (horizon?.moment ?? -Infinity) > (view.horizon?.moment ?? -Infinity);
+  private takeView(view: FeatureView, at: Moment, type: 'view' | 'horizon'): void {
+    const { catalogue, versions } = this.parts;
+    const existing = catalogue.view(view.name);
     const added = Object.values(view.versions).filter(
       ({ version }) => existing?.versions[version] === undefined,
     );
-    // The horizon only advances: the leader's of now was told before its changes of then.
-    versions.add({ ...view, ...(isFurther && { horizon: horizon! }) }, added, at);
+    versions.add(view, added, at, type);
   }
+
+  /** The greatest created time that may be here: what a horizon closed is as good as used. */
+  private newestCreated(): number {
+    const { catalogue, versions } = this.parts;
+    const times = versions.all().map((version) => version.counters().lastCreated);
+    const horizons = catalogue.views().map(({ horizon }) => (horizon?.moment ?? -Infinity) + 1);
+    return Math.max(-Infinity, ...times, ...horizons);
+  }
+
+  /** The seq of the last revision that is here; 0 when there is none. */
+  private lastRevision(): number {
+    return Math.max(0, ...this.parts.versions.all().map(({ log }) => log.lastSeq()));
+  }
+}
+
+async function commitChanges(
+  { environment, files }: VersionStore,
+  changes: readonly Change[],
+  vectors: ReadonlyMap<number, Uint8Array>,
+): Promise<void> {
+  await environment.commit(() => {
+    const counters = files.counters();
+    replay(files, counters, changes, (id) => vectorOf(vectors, id));
+    followOffsets(files, changes);
+    files.putCounters(counters);
+  });
 }
 
 function vectorOf(vectors: ReadonlyMap<number, Uint8Array>, id: number): Uint8Array {
   const bytes = vectors.get(id);
   if (bytes === undefined) {
+    // Compaction here may have dropped what was sent: the next connection sends it again.
     throw new TidemarkError(
-      'REPLICA_DIVERGED',
-      `the leader did not send the vector ${id}, which was not here before: follow anew`,
+      'STORE_UNAVAILABLE',
+      `the leader sent the vector ${id} before, and it is not here any more: it is to be sent again`,
     );
   }
   return bytes;

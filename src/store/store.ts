@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 
 import { TidemarkError } from '../ground/errors.ts';
-import { type Micros, micros } from '../ground/time.ts';
+import type { Micros } from '../ground/time.ts';
+import { backUp, type BackupProgress } from './backup.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
 import {
   Catalogue,
@@ -11,15 +12,20 @@ import {
   type Following,
   type ModelVersion,
 } from './catalogue.ts';
-import { type Compaction, compactVersion, deadShare } from './compaction.ts';
+import { type Compaction, compactVersion } from './compaction.ts';
 import { ErasedSet } from './erased-set.ts';
 import { type ErasureScope, packHashes } from './erasures.ts';
-import { type FeedPage, readFeed } from './feed.ts';
-import { claimDirectory } from './format.ts';
+import { type FeedPage, type FeedRange, readFeed } from './feed.ts';
+import { claimDirectory, FORMAT_VERSION, writeFormat } from './format.ts';
 import { NO_HORIZON } from './horizon.ts';
+import { ReadOnlyReplica } from './leader.ts';
 import { lockDirectory } from './lock.ts';
+import { maintain, type Maintained, type MaintenanceSettings } from './maintain.ts';
 import { Maintenance } from './maintenance.ts';
+import { isBackup, type Manifest } from './manifest.ts';
 import { Replica } from './replica.ts';
+import { finishRestore } from './swap.ts';
+import { upgradeDirectory } from './upgrade.ts';
 import type { VersionStore } from './version-store.ts';
 import { nameOf, Versions } from './versions.ts';
 import { unavailable, Writer } from './writer.ts';
@@ -34,11 +40,13 @@ export interface Store {
   readonly failure: string | undefined;
   /** Why the last write was refused, as by a full disk; undefined once one has gone through. */
   readonly refusal: string | undefined;
-  /** What a read replica follows; undefined for a store of its own. */
+  /** What a read replica follows, or is to follow; undefined for a store of its own. */
   readonly following: Following | undefined;
   clock(): Micros;
   /** The store of a model version of the catalogue. */
   version(view: string, version: string): VersionStore;
+  /** Throws READ_ONLY_REPLICA. */
+  requireLeading(): void;
   /** See `Writer.commit`. Rejects with READ_ONLY_REPLICA, as all that changes a store does. */
   commit(view: string, version: string, request: CommitRequest): Promise<CommitResult>;
   /** Adds a view that is not there, durable on return. Throws STORE_UNAVAILABLE. */
@@ -56,8 +64,10 @@ export interface Store {
   erase(scope: ErasureScope, ids: readonly string[]): Promise<Erasure>;
   /** Lets entities come again. What was erased stays gone. */
   liftErasure(scope: ErasureScope, ids: readonly string[]): Promise<void>;
-  /** Whether nothing that an erasure removed is left in any file of today, and since when. */
+  /** When nothing that an erasure removed was left in any file of the store; undefined before. */
   compactedAt(erasure: Erasure): Micros | undefined;
+  /** How many erasures something may be left of in a file. */
+  readonly waitingErasures: number;
   /** Moves the view's horizon to `moment`, unless it is further on already (A10). */
   advanceHorizon(view: string, moment: number): Promise<void>;
   /** See `compactVersion`. */
@@ -66,10 +76,18 @@ export interface Store {
     version: string,
     onProgress?: (vectors: number) => void,
   ): Promise<Compaction>;
+  /**
+   * Copies the store as it is now into an empty or a new directory, verified; see `backUp`. It waits
+   * for other long works, and they for it.
+   */
+  backup(
+    directory: string,
+    options?: { signal?: AbortSignal; onProgress?: (progress: BackupProgress) => void },
+  ): Promise<Manifest>;
   /** What is due: retention, removals that a crash interrupted, and compaction. */
-  maintain(settings: MaintenanceSettings): Promise<Compaction[]>;
-  /** See `readFeed`: the changes after `after` that are durable. */
-  changes(after: number, limit: number): FeedPage;
+  maintain(settings: MaintenanceSettings): Promise<Maintained[]>;
+  /** See `readFeed`: of what is durable. */
+  changes(range: FeedRange): FeedPage;
   /** Resolves when more has become durable. */
   nextMove(): Promise<void>;
   /** The long works on the files: one at a time. */
@@ -84,21 +102,26 @@ export interface Store {
 
 export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention'>;
 
-export interface MaintenanceSettings {
-  /** Compact a version past this share of dead vectors, from 0 to 1. */
-  deadShare: number;
-  /** Compact what still holds erased bytes after so long, µs. */
-  erasedWithin: number;
-}
-
 /**
- * Opens the data directory, creating it where there is none.
- * Throws STORE_LOCKED, STORE_FORMAT.
+ * Opens the data directory, creating it where there is none, and bringing it to the format of today
+ * where it has an older one.
+ * Throws STORE_LOCKED, STORE_FORMAT, STORE_CORRUPT.
  */
 export function openStore(directory: string, clock: () => Micros): Store {
-  claimDirectory(directory);
+  if (isBackup(directory)) {
+    throw new TidemarkError(
+      'STORE_FORMAT',
+      `${directory} is a backup, and stays as it is: restore it into a data directory`,
+    );
+  }
+  finishRestore(directory);
+  const format = claimDirectory(directory);
   const lock = lockDirectory(directory);
   try {
+    if (format < FORMAT_VERSION) {
+      upgradeDirectory(directory);
+      writeFormat(directory);
+    }
     return open(directory, clock, () => lock.release());
   } catch (error) {
     lock.release();
@@ -106,23 +129,34 @@ export function openStore(directory: string, clock: () => Micros): Store {
   }
 }
 
-function open(directory: string, clock: () => Micros, release: () => void): Store {
+/** Throws STORE_CORRUPT, with nothing left open. */
+function openFiles(directory: string, clock: () => Micros) {
   const catalogue = new Catalogue(directory);
-  catalogue.prepare();
-  catalogue.finishDrops();
+  let versions: Versions | undefined;
+  try {
+    catalogue.prepare();
+    catalogue.finishDrops();
+    const erased = new ErasedSet(catalogue);
+    versions = new Versions(catalogue, erased);
+    const files = versions.all().map((version) => version.files);
+    const writer = new Writer(catalogue, files, clock);
+    catalogue.putClosed(undefined);
+    return { catalogue, erased, versions, writer };
+  } catch (error) {
+    void versions?.release();
+    void catalogue.close();
+    throw error;
+  }
+}
+
+function open(directory: string, clock: () => Micros, release: () => void): Store {
+  const { catalogue, erased, versions, writer } = openFiles(directory, clock);
   const maintenance = new Maintenance();
-  const erased = new ErasedSet(catalogue);
-  const versions = new Versions(catalogue, erased);
-  const files = versions.all().map((version) => version.files);
-  const writer = new Writer(catalogue, files, clock);
+  const replica = new Replica({ catalogue, writer, maintenance, erased, versions });
 
   function refuseReplica(): void {
-    const following = catalogue.following();
-    if (following === undefined) return;
-    throw new TidemarkError(
-      'READ_ONLY_REPLICA',
-      `this is a read replica of ${following.leader}: write there, or promote the replica`,
-    );
+    const { following } = replica;
+    if (following !== undefined) throw new ReadOnlyReplica(following.leader);
   }
 
   async function removeErased(signal: AbortSignal): Promise<void> {
@@ -150,8 +184,11 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     get refusal() {
       return writer.refusal;
     },
+    get waitingErasures() {
+      return erased.waiting;
+    },
     get following() {
-      return catalogue.following();
+      return replica.following;
     },
     async commit(view, version, request) {
       refuseReplica();
@@ -190,6 +227,7 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       refuseReplica();
       const view = catalogue.mustGetView(name);
       await versions.drop(view, writer.takeMoment(), maintenance, writer);
+      erased.noteCompacted(writer);
     },
     async erase(scope, ids) {
       refuseReplica();
@@ -210,7 +248,7 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       } catch (error) {
         throw unavailable(error);
       }
-      erased.add(scope, hashes, at.seq);
+      erased.add(scope, hashes, at.seq, receipt);
       const removal = maintenance.run(undefined, async (signal) =>
         erased.removeAll(writer, versions.all(), signal, { receipt, ids, before }),
       );
@@ -223,18 +261,15 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       refuseReplica();
       const hashes = hashesOf(scope, ids);
       await maintenance.run(undefined, async (signal) => {
-        await removeErased(signal);
+        // What is erased meanwhile is to be gone too before it may come again.
+        do await removeErased(signal);
+        while (versions.all().some(({ erasures }) => !erasures.settled));
         const type = 'erasure_lifted' as const;
         catalogue.putErasure({ ...writer.takeMoment(), type, scope, hashes: packHashes(hashes) });
         erased.set.remove(scope, hashes);
       });
     },
-    compactedAt({ scope, seq, erased_at, removed_at }) {
-      if (removed_at === undefined) return undefined;
-      const generations = catalogue.generationsIn(scope);
-      if (generations.some(({ since }) => since < seq)) return undefined;
-      return micros(Math.max(erased_at, ...generations.map(({ created }) => created)));
-    },
+    compactedAt: ({ id }) => catalogue.mustGetReceipt(id).compacted_at,
     async advanceHorizon(name, asked) {
       refuseReplica();
       await writer.alone(async () => {
@@ -252,27 +287,34 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       const version = versions.mustGet(view, name);
       return maintenance.run(view, async (signal) => {
         await removeErased(signal);
-        return compactVersion(catalogue, writer, version, signal, onProgress);
+        const upTo = erased.goneUpTo(version);
+        const done = await compactVersion(catalogue, writer, version, upTo, signal, onProgress);
+        erased.noteCompacted(writer);
+        return done;
+      });
+    },
+    async backup(target, { signal: asked, onProgress } = {}) {
+      return maintenance.run(undefined, async (closing) => {
+        const signal = asked === undefined ? closing : AbortSignal.any([asked, closing]);
+        signal.throwIfAborted();
+        await removeErased(signal);
+        const source = { directory, catalogue, writer, erased, versions };
+        return backUp(source, target, signal, onProgress);
       });
     },
     async maintain(settings) {
       await maintenance.run(undefined, removeErased);
-      for (const { name, retention } of catalogue.views()) {
-        if (retention !== undefined && store.following === undefined) {
-          await store.advanceHorizon(name, clock() - retention);
-        }
-      }
-      const done: Compaction[] = [];
-      for (const version of versions.all()) {
-        if (await isDue(version, settings))
-          done.push(await store.compact(version.view, version.version));
-      }
-      return done;
+      return maintain(store, () => versions.all(), settings);
     },
-    changes: (after, limit) => readFeed(catalogue, versions.all(), after, writer.snapshot, limit),
+    requireLeading: refuseReplica,
+    changes: (range) =>
+      readFeed(catalogue, versions.all(), {
+        ...range,
+        upTo: Math.min(range.upTo, writer.snapshot),
+      }),
     nextMove: async () => writer.nextMove(),
     alone: async (work) => writer.alone(work),
-    replica: new Replica({ catalogue, writer, maintenance, erased, versions }),
+    replica,
     async close() {
       await (closing ??= close());
     },
@@ -282,30 +324,14 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
   async function close(): Promise<void> {
     await maintenance.close();
     await writer.drain();
-    await versions.close();
+    await versions.close(writer.failure === undefined);
     await catalogue.close();
     release();
   }
 
-  /** Whether a version is to be compacted: for the share of it that is dead, or for what was erased. */
-  async function isDue(
-    version: VersionStore,
-    { deadShare: shareMax, erasedWithin }: MaintenanceSettings,
-  ): Promise<boolean> {
-    const { since } = catalogue.generation(version.view, version.version);
-    const { entity } = catalogue.mustGetView(version.view);
-    const reaching = catalogue
-      .receipts()
-      .filter(({ scope, seq }) => seq > since && scope.entity === entity)
-      .filter(({ scope }) => scope.view === undefined || scope.view === version.view);
-    if (reaching.some(({ erased_at }) => erased_at <= clock() - erasedWithin)) return true;
-    if (reaching.length === 0 && version.horizon === NO_HORIZON) return false;
-    const share = maintenance.run(version.view, async (signal) => deadShare(version, signal));
-    return (await share) > shareMax;
-  }
-
   // What a crash interrupted; until it is done every entity that is asked about is looked up.
-  if (versions.all().some(({ erasures }) => !erasures.settled)) {
+  const isLeft = versions.all().some(({ erasures }) => !erasures.settled);
+  if (isLeft || catalogue.receipts().some(({ removed_at }) => removed_at === undefined)) {
     maintenance.run(undefined, removeErased).catch(() => {});
   }
   return store;

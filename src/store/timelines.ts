@@ -239,27 +239,38 @@ export class Timelines {
   }
 
   /**
-   * Within a commit: stores a whole timeline of an entity whose id comes after all that are there.
+   * Within a commit: stores the timeline of an entity whose id comes after all that are there, from
+   * `from` on and about `most` revisions of it. Gives up to where; the next call goes on from there.
    */
-  append(id: string, draft: ChunkDraft): void {
-    this.putAll(id, draft, true);
+  append(id: string, draft: ChunkDraft, from: number, most: number): number {
+    return this.putFrom(id, draft, from, most, true);
   }
 
   /** Within a commit: stores a whole timeline in place of the entity's; none when it is empty. */
   replace(id: string, draft: ChunkDraft): void {
     this.remove(id);
-    if (draft.count > 0) this.putAll(id, draft, false);
+    if (draft.count > 0) this.putFrom(id, draft, 0, draft.count, false);
   }
 
-  private putAll(id: string, draft: ChunkDraft, append: boolean): void {
+  private putFrom(
+    id: string,
+    draft: ChunkDraft,
+    from: number,
+    most: number,
+    append: boolean,
+  ): number {
     const { count } = draft;
     const sealed = count > HEAD_MAX ? count - HEAD_KEPT : 0;
-    for (let from = 0; from < sealed; from += SEALED_FILLED) {
-      const key = from === 0 ? { id, ...OLDEST } : { id, ...draft.order(from) };
-      const to = Math.min(sealed, from + SEALED_FILLED);
-      void this.table.put(key, draft.encode(from, to, false), { append });
+    let at = from;
+    while (at < sealed && at - from < most) {
+      const key = at === 0 ? { id, ...OLDEST } : { id, ...draft.order(at) };
+      const to = Math.min(sealed, at + SEALED_FILLED);
+      void this.table.put(key, draft.encode(at, to, false), { append });
+      at = to;
     }
+    if (at < sealed) return at;
     void this.table.put(id, draft.encode(sealed, count, sealed > 0), { append });
+    return count;
   }
 
   /** Within a commit: removes an entity's timeline. */

@@ -1,7 +1,8 @@
 import { ChangeLog } from './change-log.ts';
+import { CheckedTable } from './checked-table.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type Dtype, vectorBytes } from './dtype.ts';
-import { Environment, type Table } from './environment.ts';
+import { Environment } from './environment.ts';
 import { Inputs } from './inputs.ts';
 import { textKeys } from './keys.ts';
 import { Offsets } from './offsets.ts';
@@ -18,6 +19,9 @@ export interface Counters {
   entities: number;
 }
 
+/** The names of a version's databases. */
+export const TABLES = ['timeline', 'vector', 'input', 'log', 'dead_letter', 'offset', 'meta'];
+
 const COUNTERS_KEY = 'counters';
 const ERASED_KEY = 'erased';
 
@@ -30,17 +34,17 @@ export class VersionFiles {
   readonly log: ChangeLog;
   readonly deadLetters: DeadLetters;
   readonly offsets: Offsets;
-  private meta: Table<string>;
+  private meta: CheckedTable<string>;
 
-  constructor(folder: string, dim: number, dtype: Dtype) {
-    this.environment = new Environment(folder);
+  constructor(folder: string, dim: number, dtype: Dtype, mode?: 'read-only') {
+    this.environment = new Environment(folder, mode);
     this.timelines = new Timelines(this.environment);
     this.vectors = new VectorPool(this.environment, vectorBytes(dim, dtype));
     this.inputs = new Inputs(this.environment);
     this.log = new ChangeLog(this.environment);
     this.deadLetters = new DeadLetters(this.environment);
     this.offsets = new Offsets(this.environment);
-    this.meta = this.environment.table('meta', textKeys);
+    this.meta = new CheckedTable(this.environment, 'meta', textKeys);
   }
 
   counters(): Counters {
@@ -69,11 +73,11 @@ export class VersionFiles {
   }
 
   private numbers(key: string): number[] {
-    const value = this.meta.getBinary(key);
+    const value = this.meta.get(key);
     return value ? [...new Float64Array(new Uint8Array(value).buffer)] : [];
   }
 
   private putNumbers(key: string, numbers: readonly number[]): void {
-    void this.meta.put(key, new Uint8Array(new Float64Array(numbers).buffer));
+    this.meta.put(key, new Uint8Array(new Float64Array(numbers).buffer));
   }
 }

@@ -2,12 +2,12 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
-import { micros } from '../ground/time.ts';
 import type { Catalogue, FeatureView, ModelVersion, Moment } from './catalogue.ts';
 import { DATA_FILE } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { NO_HORIZON } from './horizon.ts';
 import type { Maintenance } from './maintenance.ts';
+import { lastTransaction } from './meta-page.ts';
 import { VersionFiles } from './version-files.ts';
 import { VersionStore } from './version-store.ts';
 import { unavailable, type Writer } from './writer.ts';
@@ -24,12 +24,11 @@ export class Versions {
   constructor(catalogue: Catalogue, erased: ErasedSet) {
     this.catalogue = catalogue;
     this.erased = erased;
-    for (const view of catalogue.views()) {
-      for (const version of Object.values(view.versions)) {
-        this.requireFiles(view.name, version.version);
-        catalogue.removeOldGenerations(view.name, version.version);
-        this.open(view, version);
-      }
+    try {
+      this.openAll();
+    } catch (error) {
+      void this.release();
+      throw error;
     }
   }
 
@@ -57,7 +56,12 @@ export class Versions {
    * Opens the versions that are new in the view, and stores the view; all of it or nothing.
    * Throws STORE_UNAVAILABLE.
    */
-  add(view: FeatureView, added: readonly ModelVersion[], at: Moment | undefined): void {
+  add(
+    view: FeatureView,
+    added: readonly ModelVersion[],
+    at: Moment,
+    type: 'view' | 'horizon' = 'view',
+  ): void {
     const { catalogue } = this;
     try {
       for (const version of added) {
@@ -67,11 +71,11 @@ export class Versions {
         this.erased.begin(this.open(view, version));
         catalogue.putGeneration(view.name, version.version, {
           number: 0,
-          since: at?.seq ?? 0,
-          created: at?.created ?? micros(0),
+          since: at.seq,
+          created: at.created,
         });
       }
-      catalogue.put(view, at);
+      catalogue.put(view, at, type);
     } catch (error) {
       for (const { version } of added) {
         const name = nameOf(view.name, version);
@@ -103,14 +107,48 @@ export class Versions {
       await maintenance.stop(view.name);
       await writer.drain();
       for (const gone of dropped) await gone.close();
-      this.catalogue.finishDrop(view.name);
+      await this.catalogue.finishDrop(view.name);
     } finally {
       this.dropping.delete(view.name);
     }
   }
 
-  async close(): Promise<void> {
+  /** `isSound`: all that was committed can be brought to the disk. */
+  async close(isSound: boolean): Promise<void> {
+    const ends: Record<string, number> = {};
+    for (const [name, { environment }] of this.byName) {
+      if (!isSound) break;
+      await environment.flushed();
+      ends[name] = lastTransaction(environment.file);
+    }
+    await this.release();
+    if (!isSound) return;
+    try {
+      this.catalogue.putClosed(ends);
+    } catch {
+      // As after a crash, the next start cannot tell whether a file lost its end; no more than that.
+    }
+  }
+
+  /** Closes them, and says nothing about it. */
+  async release(): Promise<void> {
     for (const opened of this.all()) await opened.close();
+  }
+
+  private openAll(): void {
+    const { catalogue } = this;
+    const closed = catalogue.closed();
+    for (const view of catalogue.views()) {
+      for (const version of Object.values(view.versions)) {
+        this.requireFiles(view.name, version.version);
+        for (const path of catalogue.oldFiles(view.name, version.version)) {
+          rmSync(path, { recursive: true });
+        }
+        const { file } = this.open(view, version).environment;
+        const expected = closed?.[nameOf(view.name, version.version)];
+        if (expected !== undefined) requireEnd(file, expected);
+      }
+    }
   }
 
   private open(view: FeatureView, { version, dim, dtype }: ModelVersion): VersionStore {
@@ -138,6 +176,17 @@ export class Versions {
         'restore a backup',
     );
   }
+}
+
+/** What a file says of its own end can be damaged too: it would then be opened as it was before. */
+function requireEnd(file: string, expected: number): void {
+  const found = lastTransaction(file);
+  if (found === expected) return;
+  throw new TidemarkError(
+    'STORE_CORRUPT',
+    `${file} was closed after its commit ${expected}, and ends with ${found}; ` +
+      'restore a backup',
+  );
 }
 
 export function nameOf(view: string, version: string): string {

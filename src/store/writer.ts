@@ -1,3 +1,4 @@
+import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { type Micros, micros } from '../ground/time.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
@@ -46,9 +47,15 @@ export class Writer {
   private reserved: number;
   private lastCreated: number;
   private durable: number;
+  /** Seqs are another's to give. */
+  private follows: boolean;
   private broken: unknown;
   private refused: string | undefined;
   private moved = Promise.withResolvers<void>();
+  /** A commit has its seqs, and is not there to be read yet. */
+  private isCommitting = false;
+  /** The seq of the last moment that was taken meanwhile. */
+  private heldBack: number | undefined;
 
   /** `versions`: those that exist, to go on from. `clock`: now, µs. */
   constructor(catalogue: Catalogue, versions: readonly VersionFiles[], clock: () => number) {
@@ -58,7 +65,9 @@ export class Writer {
     this.nextSeq = this.reserved + 1;
     // Whatever an earlier process gave a seq to is durable by now, or will never be. Of a replica
     // only what was applied in all of its versions is.
-    this.durable = catalogue.following()?.applied ?? this.reserved;
+    const following = catalogue.following();
+    this.durable = following?.applied ?? this.reserved;
+    this.follows = following !== undefined;
     const times = versions.map((version) => version.counters().lastCreated);
     const horizons = catalogue.views().map(({ horizon }) => (horizon?.moment ?? -Infinity) + 1);
     this.lastCreated = Math.max(-Infinity, ...times, ...horizons);
@@ -71,6 +80,11 @@ export class Writer {
 
   now(): Micros {
     return micros(this.clock());
+  }
+
+  /** Whether this is the writer of a replica, which gives no seqs. */
+  get isFollowing(): boolean {
+    return this.follows;
   }
 
   /** Why nothing can be written any more: a flush failed, and what the disk holds is unknown. */
@@ -103,6 +117,7 @@ export class Writer {
    */
   takeMoment(): Moment {
     if (this.broken !== undefined) throw unavailable(this.broken);
+    assert(!this.follows, 'a replica gives no seqs');
     if (this.nextSeq > this.reserved) {
       const upTo = this.nextSeq + SEQ_BLOCK;
       this.catalogue.reserveSeqsSync(upTo);
@@ -110,7 +125,9 @@ export class Writer {
     }
     const seq = this.nextSeq++;
     const created = (this.lastCreated = Math.max(this.lastCreated, this.clock()));
-    this.publish(undefined, [], seq, Promise.resolve());
+    // No snapshot may hold this one while what has smaller seqs is still to come (A9).
+    if (this.isCommitting) this.heldBack = seq;
+    else this.publish(undefined, [], seq, Promise.resolve());
     return { seq, created: micros(created) };
   }
 
@@ -134,6 +151,12 @@ export class Writer {
     return done.promise;
   }
 
+  /** Gives no more seqs; before anybody has asked, no more than what is up to `seq` is here. */
+  standAt(seq: number): void {
+    this.follows = true;
+    this.durable = seq;
+  }
+
   /** Says that everything up to `seq` is durable here, as it is where it was written. */
   follow(seq: number): void {
     this.advance(seq);
@@ -147,6 +170,13 @@ export class Writer {
     this.closeCreated(lastCreated - 1);
     this.reserved = this.catalogue.seqReserved();
     this.nextSeq = this.reserved + 1;
+    this.follows = false;
+    this.advance(this.reserved);
+  }
+
+  /** What is on the disk is unknown now: nothing more is written. */
+  fail(error: unknown): void {
+    this.broken ??= error;
   }
 
   /**
@@ -230,24 +260,34 @@ export class Writer {
     // A seq that was tried is not tried again, whatever becomes of the transaction.
     this.nextSeq += rows;
     const created = (this.lastCreated = Math.max(this.lastCreated, this.clock()));
-    const results = await version.environment.commit(() => {
-      const counters = version.counters();
-      const applied = group.map(({ request }) => {
-        const commit = new Commit(version, counters, request);
-        const done = commit.apply(seq, created);
-        seq += request.rows.rows;
-        return { outcomes: commit.outcomes, fenced: !done };
+    this.isCommitting = true;
+    try {
+      const results = await version.environment.commit(() => {
+        const counters = version.counters();
+        const applied = group.map(({ request }) => {
+          const commit = new Commit(version, counters, request);
+          const done = commit.apply(seq, created);
+          seq += request.rows.rows;
+          return { outcomes: commit.outcomes, deadLetters: commit.deadLetters, fenced: !done };
+        });
+        version.putCounters(counters);
+        return applied;
       });
-      version.putCounters(counters);
-      return applied;
-    });
-    this.refused = undefined;
-    this.publish(group, results, seq - 1, version.environment.flushed());
+      this.refused = undefined;
+      this.publish(group, results, seq - 1, version.environment.flushed());
+    } finally {
+      this.isCommitting = false;
+      if (this.heldBack !== undefined) {
+        this.publish(undefined, [], this.heldBack, Promise.resolve());
+      }
+      this.heldBack = undefined;
+    }
   }
 
   private refuse({ reject }: Waiting, error: unknown): void {
     const answer = unavailable(error);
-    this.refused = answer.message;
+    // That an entity was erased is about the request, and not for all to read.
+    if (answer.code !== 'ENTITY_ERASED') this.refused = answer.message;
     reject(answer);
   }
 

@@ -49,6 +49,8 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
     bindModel,
     addTexts,
     readiness: () => ({ ready: true, checks: { store: { ok: true } } }),
+    promote: async () => store.replica.promote(),
+    backupDirectories: [],
     maxFutureSkew: 300e6,
     logger: false,
     registry: new Registry(),

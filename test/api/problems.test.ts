@@ -27,6 +27,7 @@ const STATUSES: Record<ErrorCode, number> = {
   NOT_A_REPLICA: 409,
   REPLICA_DIVERGED: 409,
   BACKUP_INVALID: 422,
+  BACKUP_REFUSED: 422,
   NO_MODEL: 422,
   MODEL_INVALID: 422,
   MODEL_CHANGED: 409,
@@ -165,6 +166,18 @@ test('a server that stops finishes what it is at and refuses what comes after', 
   expect(refused).toMatch(/^HTTP\/1.1 503 /);
   expect(refused).toContain('"code":"SHUTTING_DOWN"');
   await expect(api.send('GET', '/healthz')).rejects.toThrow('fetch failed');
+});
+
+test('a connection on which nothing was asked keeps no server from stopping', async () => {
+  const api = await startApi();
+  const { hostname, port } = new URL(api.url);
+  const silent = connect(Number(port), hostname);
+  await once(silent, 'connect');
+  // The server has it when a later one is answered.
+  await api.send('GET', '/healthz');
+  const gone = once(silent, 'close');
+  await api.server.close();
+  await gone;
 });
 
 test.each([

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
@@ -206,20 +206,20 @@ test('a version that lost its file is not opened as an empty one', async () => {
 });
 
 test('what a kill -9 left committed and not flushed is not served: a power loss would take it back (A9)', async () => {
+  const running = tempDirectory();
   const directory = tempDirectory();
-  const file = join(directory, 'views/job/v1/data.mdb');
-  let store = openStore(directory, clock);
+  const file = 'views/job/v1/data.mdb';
+  let store = openStore(running, clock);
   store.createView(viewOf('job'));
   await store.commit('job', 'v1', { rows: one('a', 1) });
-  await store.close();
   // lmdb's mark of its last flush: the second half of the first page.
-  const flushed = readFileSync(file).subarray(2_048, 4_096);
-  store = openStore(directory, clock);
+  const flushed = readFileSync(join(running, file)).subarray(2_048, 4_096);
   await store.commit('job', 'v1', { rows: one('b', 1) });
+  cpSync(running, directory, { recursive: true });
   await store.close();
-  const bytes = readFileSync(file);
+  const bytes = readFileSync(join(directory, file));
   flushed.copy(bytes, 2_048);
-  writeFileSync(file, bytes);
+  writeFileSync(join(directory, file), bytes);
   store = openStore(directory, clock);
   expect(store.version('job', 'v1').counters().revisions).toBe(1);
   await store.commit('job', 'v1', { rows: one('c', 1) });
@@ -298,8 +298,8 @@ test('a directory of another format version is refused with what to do', async (
   const directory = tempDirectory();
   await openStore(directory, clock).close();
   const path = join(directory, 'tidemark.json');
-  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format_version: 1 });
-  writeFileSync(path, '{"format_version": 2}');
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format_version: 2 });
+  writeFileSync(path, '{"format_version": 3}');
   expect(() => openStore(directory, clock)).toThrow('written by a newer Tidemark');
   writeFileSync(path, '{"format_version": 0}');
   expect(() => openStore(directory, clock)).toThrow('restore a backup');
@@ -329,7 +329,8 @@ test('a file that was cut short is refused before it is mapped, and verify says 
   for (const length of [20_000, 5_000, 100, 0]) {
     truncateSync(file, length);
     expect(() => openStore(directory, clock)).toThrow('cut short');
-    expect((await verifyStore(directory)).problems).toMatchObject([{ where: 'job@v1' }]);
+    const [problem] = (await verifyStore(directory)).problems;
+    expect(problem!.where).toMatch(/^job@v1: the pages of /);
   }
   truncateSync(join(directory, 'catalogue/data.mdb'), 5_000);
   expect(() => openStore(directory, clock)).toThrow('cut short');

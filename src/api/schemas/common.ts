@@ -207,6 +207,7 @@ const problem = z
       .optional()
       .describe('The places that do not fit the schema: `body/…`, `query/…`, `path/…`.'),
     rejected: z.array(rejection).optional().describe('Of an atomic push: its bad records.'),
+    leader: z.string().optional().describe('Of a read replica: where its writes belong.'),
     instance: z.string().optional().describe('The id of the request, by which the log has it.'),
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem details.' });

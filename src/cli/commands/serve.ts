@@ -6,6 +6,7 @@ import { EXIT } from '../exit.ts';
 interface ServeOptions extends ConfigOptions {
   host?: string;
   port?: string;
+  follow?: string;
 }
 
 /** `tidemark serve`: the server, until it is told to stop. */
@@ -13,11 +14,13 @@ export function serveCommand(cli: Cli): Command {
   const command = new Command('serve')
     .description('Run the server until SIGTERM or SIGINT; a second signal ends it at once.')
     .option('--host <address>', 'the address to listen on')
-    .option('--port <number>', 'the port; 0 takes a free one');
-  return withConfig(command).action(async ({ host, port, ...options }: ServeOptions) => {
+    .option('--port <number>', 'the port; 0 takes a free one')
+    .option('--follow <url>', 'be a read replica of the Tidemark that answers there');
+  return withConfig(command).action(async ({ host, port, follow, ...options }: ServeOptions) => {
     // Before the start: a signal that comes during it is not lost.
     const signal = firstSignal();
-    const config = await loadSettings(cli, options, { host, port: port && numberOrText(port) });
+    const overrides = { host, port: port && numberOrText(port), follow };
+    const config = await loadSettings(cli, options, overrides);
     const { startTidemark } = await import('../../main.ts');
     const server = await startTidemark(config);
     cli.output.say(`Tidemark serves ${config.data} at ${server.url}`);

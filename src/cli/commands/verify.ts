@@ -23,8 +23,8 @@ export function verifyCommand(cli: Cli): Command {
     const progress = cli.output.startProgress('{checked} chunks and vectors', undefined, {
       checked: 0,
     });
-    const verification = await verifyStore(data, ({ checked }) => {
-      progress.update(checked, { checked });
+    const verification = await verifyStore(data, {
+      onProgress: ({ checked }) => progress.update(checked, { checked }),
     });
     progress.stop();
     if (wantsJson(self)) cli.output.printJson({ directory: data, ...verification });

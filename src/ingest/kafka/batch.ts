@@ -50,7 +50,7 @@ export async function sendBatch(
     payload.resolveOffset(part.at(-1)!.offset);
     await line.add(result, (answer) => {
       count(parts.counters, chunk, answer);
-      sayDeadLetters(parts, chunk);
+      sayDeadLetters(parts, answer);
       if (position.line !== line) return;
       position.stored = next;
       position.reached = chunk.reached;
@@ -67,14 +67,19 @@ function offsetAfter(
   return BigInt(isLast ? batch.lastOffset() : part.at(-1)!.offset) + 1n;
 }
 
-function count({ events }: SourceCounters, chunk: Chunk, { outcomes }: CommitResult): void {
+function count(
+  { events }: SourceCounters,
+  chunk: Chunk,
+  { outcomes, deadLetters }: CommitResult,
+): void {
   for (const outcome of outcomes) events[outcome]++;
-  events.dead_letter += chunk.deadLetters.length;
+  events.dead_letter += deadLetters.length;
+  events.erased += chunk.deadLetters.length - deadLetters.length;
   events.skipped += chunk.skipped;
 }
 
 /** One line a chunk, so that a stream of nothing else does not fill the log: the first of them. */
-function sayDeadLetters({ log }: BatchParts, { deadLetters }: Chunk): void {
+function sayDeadLetters({ log }: BatchParts, { deadLetters }: CommitResult): void {
   const [first] = deadLetters;
   if (first === undefined) return;
   const { position, reason, message } = first;

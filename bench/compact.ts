@@ -1,0 +1,108 @@
+/**
+ * What a compaction costs, and what it costs those who ask meanwhile: rows and bytes a second, how
+ * long it holds up the event loop, and lookups and pushes beside it. Run with `npm run bench:compact`.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import type { Store } from '../src/store/store.ts';
+import { gather, resolveMany } from '../src/timetravel/lookup.ts';
+import { ANY_AGE } from '../src/timetravel/question.ts';
+import { batches, benchStore, percentile, printGround, seeded } from './measure.ts';
+
+interface Shape {
+  title: string;
+  revisions: number;
+  entities: number;
+  dim: number;
+}
+
+const SHAPES: Shape[] = [
+  { title: '1,000,000 × 128-d', revisions: 1_000_000, entities: 100_000, dim: 128 },
+  { title: '100,000 × 768-d', revisions: 100_000, entities: 20_000, dim: 768 },
+  { title: '200,000 × 8-d of one entity', revisions: 200_000, entities: 1, dim: 8 },
+];
+/** Lookups a second, of so many ids, and rows pushed a second, beside the compaction. */
+const LOOKUPS = 200;
+const IDS = 100;
+const PUSHED = 2_000;
+
+printGround();
+console.log(
+  '| what | beside it | s | rows/s | MB/s | loop delay p99, max ms | lookup p50, p99, max ms |',
+);
+console.log('|---|---|---|---|---|---|---|');
+for (const shape of SHAPES) {
+  for (const isLoaded of [false, true]) await run(shape, isLoaded);
+}
+
+async function run({ title, revisions, entities, dim }: Shape, isLoaded: boolean): Promise<void> {
+  const { store, done } = benchStore(dim);
+  const idOf = (at: number) => `job-${at % entities}`;
+  for (const rows of batches(revisions, 5_000, dim, 'float32', idOf)) {
+    await store.commit('job', 'v1', { rows });
+  }
+  const state = { done: false };
+  const load = isLoaded
+    ? [lookUp(store, idOf, entities, dim, state), push(store, entities, dim, state)]
+    : [];
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  await sleep(1_000);
+  delay.enable();
+  const { seconds, bytes_before } = await store.compact('job', 'v1');
+  delay.disable();
+  state.done = true;
+  const [times] = (await Promise.all(load)) as [Float64Array | undefined];
+  const lookups = times && [0.5, 0.99, 1].map((share) => percentile(times, share).toFixed(2));
+  const delays = [delay.percentile(99), delay.max].map((ns) => (ns / 1e6).toFixed(1));
+  console.log(
+    `| ${title} | ${isLoaded ? `${LOOKUPS} lookups/s, ${PUSHED} rows/s` : 'nothing'} | ` +
+      `${seconds.toFixed(1)} | ${Math.round(revisions / seconds)} | ` +
+      `${(bytes_before / 1e6 / seconds).toFixed(0)} | ${delays.join(', ')} | ` +
+      `${lookups?.join(', ') ?? ''} |`,
+  );
+  await done();
+}
+
+/** Looks up at its pace; how long each took from when it was due, ms, ascending. */
+async function lookUp(
+  store: Store,
+  idOf: (at: number) => string,
+  entities: number,
+  dim: number,
+  state: { done: boolean },
+): Promise<Float64Array> {
+  const random = seeded(5);
+  const out = new Uint8Array(IDS * dim * 4);
+  const times: number[] = [];
+  for (let due = performance.now(); !state.done; due += 1_000 / LOOKUPS) {
+    await sleep(Math.max(0, due - performance.now()));
+    const version = store.version('job', 'v1');
+    const ids = Array.from({ length: IDS }, () => idOf(Math.floor(random() * entities)));
+    const resolution = resolveMany(version, ids, {
+      asOf: undefined,
+      boundary: 'inclusive',
+      knowledge: 'event',
+      knownAt: undefined,
+      maxAge: ANY_AGE,
+      now: 0,
+      snapshot: store.snapshot,
+    });
+    gather(version.vectors, resolution, out);
+    times.push(performance.now() - due);
+  }
+  return Float64Array.from(times).toSorted();
+}
+
+async function push(
+  store: Store,
+  entities: number,
+  dim: number,
+  state: { done: boolean },
+): Promise<void> {
+  const idOf = (at: number) => `job-${(at * 7) % entities}`;
+  for (const rows of batches(10_000_000, PUSHED / 10, dim, 'float32', idOf)) {
+    if (state.done) return;
+    await Promise.all([store.commit('job', 'v1', { rows }), sleep(100)]);
+  }
+}

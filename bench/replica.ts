@@ -1,0 +1,227 @@
+/**
+ * A read replica beside its leader, each a process of its own on one machine: what it costs the
+ * leader, how far it is behind, how fast it comes from nothing, and what a reader that is slow does
+ * to the leader's file. Run with `npm run bench:replica`.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+
+import { pack } from 'msgpackr';
+
+import { batches, benchStore, printGround, seeded } from './measure.ts';
+
+const MAIN = join(import.meta.dirname, '../src/cli/main.ts');
+const DIM = 768;
+const ROWS = 60_000;
+const PUSH_ROWS = 500;
+const FLIGHT = 4;
+const HISTORY = 1_000_000;
+
+const started: ChildProcess[] = [];
+const folders: string[] = [];
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
+  folders.push(folder);
+  return folder;
+}
+
+async function serve(
+  data: string,
+  ...more: string[]
+): Promise<{ url: string; stop: () => Promise<void> }> {
+  const child = spawn(process.execPath, [MAIN, 'serve', '--data', data, '--port', '0', ...more], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  started.push(child);
+  const stop = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    if (child.exitCode === null) await once(child, 'exit');
+  };
+  for await (const line of createInterface({ input: child.stdout })) {
+    const url = /"url":"([^"]+)"/.exec(line)?.[1];
+    if (url !== undefined) return { url, stop };
+  }
+  throw new Error('the server did not start');
+}
+
+async function createView(url: string): Promise<void> {
+  await fetch(`${url}/v1/feature-views/job`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({
+      entity: 'job',
+      join_key: 'job_id',
+      version: 'v1',
+      dim: DIM,
+      dtype: 'float32',
+    }),
+  });
+}
+
+let sent = 0;
+const random = seeded(3);
+
+function nextPush(): Uint8Array<ArrayBuffer> {
+  const records = Array.from({ length: PUSH_ROWS }, () => {
+    const numbers = new Float32Array(DIM).fill(random());
+    numbers[sent % DIM] = random();
+    sent++;
+    const vector = Buffer.from(numbers.buffer);
+    const event_timestamp = new Date(1.7e12 + sent * 1_000).toISOString();
+    return { entity_id: `job-${(sent * 7_919) % 20_000}`, event_timestamp, vector };
+  });
+  return new Uint8Array(pack({ feature_view: 'job', known: 'event', records }));
+}
+
+/** Pushes so many revisions; how many a second the leader took. */
+async function push(url: string, rows: number): Promise<number> {
+  const bodies = Array.from({ length: 8 }, nextPush);
+  const start = performance.now();
+  let left = rows / PUSH_ROWS;
+  await Promise.all(
+    Array.from({ length: FLIGHT }, async () => {
+      while (left-- > 0) {
+        // Made beside the request that is under way: the client is not what is measured.
+        const body = bodies.pop()!;
+        const answer = fetch(`${url}/v1/push`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/vnd.msgpack' },
+          body,
+        });
+        bodies.push(nextPush());
+        const { status } = await answer;
+        if (status !== 200) throw new Error(`a push was answered with ${status}`);
+      }
+    }),
+  );
+  return rows / ((performance.now() - start) / 1_000);
+}
+
+async function metric(url: string, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+}
+
+const fileOf = (data: string) => statSync(join(data, 'views/job/v1/data.mdb')).size;
+const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
+
+/** Waits until the replica has what the leader has; seconds it took. */
+async function catchUp(leader: string, replica: string): Promise<number> {
+  const start = performance.now();
+  const snapshot = await metric(leader, 'tidemark_store_snapshot');
+  while ((await metric(replica, 'tidemark_store_snapshot')) < snapshot) await delay(20);
+  return (performance.now() - start) / 1_000;
+}
+
+/** Asks for all changes as a replica does, and takes so many bytes of them a second. */
+async function readSlowly(url: string, bytesASecond: number): Promise<Socket> {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  await once(socket, 'connect');
+  socket.write(
+    'GET /v1/changes?follow=true HTTP/1.1\r\nhost: x\r\naccept: application/vnd.tidemark.changes\r\n\r\n',
+  );
+  socket.on('error', () => {});
+  socket.on('data', (part: Buffer) => {
+    socket.pause();
+    setTimeout(() => socket.resume(), (part.byteLength / bytesASecond) * 1_000);
+  });
+  return socket;
+}
+
+async function besideLoad(): Promise<void> {
+  console.log(
+    `Pushes of ${PUSH_ROWS} × ${DIM} float32 over HTTP, ${FLIGHT} in flight, ${ROWS} each.\n`,
+  );
+  console.log(
+    '| with | leader rows/s | behind, most, s | behind, most, rows | caught up after, s | leader’s file, MiB |',
+  );
+  console.log('|---|---|---|---|---|---|');
+  const data = newFolder();
+  const leader = await serve(data, '--log-level', 'error').catch(async () => serve(data));
+  await createView(leader.url);
+  await push(leader.url, 10_000);
+  const measure = async (title: string, replica?: string): Promise<void> => {
+    const before = fileOf(data);
+    const lags: number[] = [];
+    const seconds: number[] = [];
+    let isDone = false;
+    const watch = async (): Promise<void> => {
+      while (!isDone && replica !== undefined) {
+        const [snapshot, applied] = await Promise.all([
+          metric(leader.url, 'tidemark_store_snapshot'),
+          metric(replica, 'tidemark_store_snapshot'),
+        ]);
+        lags.push(snapshot - applied);
+        seconds.push(await metric(replica, 'tidemark_replica_lag_seconds'));
+        await delay(250);
+      }
+    };
+    const watching = watch();
+    const rate = await push(leader.url, ROWS);
+    isDone = true;
+    const after = replica === undefined ? '' : (await catchUp(leader.url, replica)).toFixed(2);
+    await watching;
+    const most = (values: number[]) => (values.length === 0 ? '' : Math.max(...values).toFixed(2));
+    console.log(
+      `| ${title} | ${Math.round(rate)} | ${most(seconds)} | ${most(lags)} | ${after} | +${mib(fileOf(data) - before)} |`,
+    );
+  };
+  await measure('nobody');
+  const slow = await readSlowly(leader.url, 2 ** 20);
+  await measure('a reader of 1 MiB/s');
+  slow.destroy();
+  const replica = await serve(newFolder(), '--follow', leader.url);
+  await catchUp(leader.url, replica.url);
+  await measure('a replica', replica.url);
+  await measure('a replica, again', replica.url);
+  await replica.stop();
+  await measure('nobody, again');
+  await leader.stop();
+}
+
+async function fromNothing(): Promise<void> {
+  const dim = 128;
+  const { store, directory } = benchStore(dim);
+  folders.push(directory);
+  for (const rows of batches(
+    HISTORY,
+    5_000,
+    dim,
+    'float32',
+    (at) => `job-${(at * 7_919) % 50_000}`,
+  )) {
+    await store.commit('job', 'v1', { rows });
+  }
+  const { snapshot } = store;
+  await store.close();
+  const leader = await serve(directory);
+  const data = newFolder();
+  const start = performance.now();
+  const replica = await serve(data, '--follow', leader.url);
+  while ((await metric(replica.url, 'tidemark_store_snapshot')) < snapshot) await delay(50);
+  const seconds = (performance.now() - start) / 1_000;
+  console.log(
+    `\nFrom nothing: ${HISTORY} revisions × ${dim} float32 in ${seconds.toFixed(1)} s, ` +
+      `${Math.round(HISTORY / seconds)} rows/s; the leader’s file ${mib(fileOf(directory))} MiB, ` +
+      `the replica’s ${mib(fileOf(data))} MiB.`,
+  );
+  await replica.stop();
+  await leader.stop();
+}
+
+printGround();
+try {
+  await besideLoad();
+  await fromNothing();
+} finally {
+  for (const child of started) child.kill('SIGKILL');
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+}

@@ -1,0 +1,100 @@
+import type { CatalogueEvent } from '../store/catalogue.ts';
+import { CHANGES_FORMAT, ChangesEncoder, encodeFrame } from '../store/change-frames.ts';
+import { vectorBytes } from '../store/dtype.ts';
+import type { FeedPage } from '../store/feed.ts';
+import type { Store } from '../store/store.ts';
+import { type FeedQuestion, readPages } from './change-feed.ts';
+import type { Problem } from './problem.ts';
+
+/** Nobody else is held up for long while a page is made. */
+const PAGE_BYTES = 2 ** 20;
+const PAGE_ROWS_MAX = 1_000;
+/** A row without its vector. */
+const ROW_BYTES = 200;
+
+/** The changes as a replica takes them; see `Frame`. When they break off, a last frame says why. */
+export async function* changeFrames(
+  store: Store,
+  question: Pick<FeedQuestion, 'after' | 'follow'>,
+  signal: AbortSignal,
+  describe: (error: unknown) => Problem,
+): AsyncGenerator<Buffer> {
+  try {
+    yield* frames(store, question, signal);
+  } catch (error) {
+    const { code, detail } = describe(error);
+    yield encodeFrame({ type: 'error', code, detail });
+    // This cuts the connection: a broken answer must not look like a whole one.
+    throw error;
+  }
+}
+
+async function* frames(
+  store: Store,
+  question: Pick<FeedQuestion, 'after' | 'follow'>,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const { catalogue } = store;
+  yield encodeFrame({
+    type: 'hello',
+    format: CHANGES_FORMAT,
+    lineage: catalogue.lineage(),
+    erasure_key: catalogue.erasureKey(),
+    snapshot: store.snapshot,
+  });
+  const news = new News(store, question.after);
+  for (let events = news.read(); events.length > 0; events = news.read()) {
+    yield Buffer.concat(events.map((event) => encodeFrame({ type: 'event', event })));
+  }
+  const encoder = new ChangesEncoder();
+  const pageRows = (): number => rowsOf(store);
+  const all = { ...question, limit: Number.POSITIVE_INFINITY, pageRows };
+  const make = (page: FeedPage): Buffer[] => {
+    const made: Buffer[] = [];
+    // What the catalogue lost since is no longer among the changes: it is told first.
+    for (let events = news.read(); events.length > 0; events = news.read()) {
+      made.push(...events.map((event) => encodeFrame({ type: 'event', event })));
+    }
+    for (const item of page.items) {
+      if ('changes' in item) made.push(encoder.encode(item.version, item.changes));
+    }
+    made.push(
+      encodeFrame({
+        type: 'watermark',
+        up_to: page.upTo,
+        snapshot: store.snapshot,
+        seq_reserved: catalogue.seqReserved(),
+        time: store.clock(),
+      }),
+    );
+    return made;
+  };
+  for await (const made of readPages(store, all, signal, make)) yield* made;
+}
+
+function rowsOf({ catalogue }: Store): number {
+  const versions = catalogue.views().flatMap((view) => Object.values(view.versions));
+  const sizes = versions.map(({ dim, dtype }) => vectorBytes(dim, dtype));
+  const rows = Math.floor(PAGE_BYTES / (ROW_BYTES + Math.max(0, ...sizes)));
+  return Math.min(PAGE_ROWS_MAX, Math.max(1, rows));
+}
+
+/** The events of the catalogue that were not told yet, whether the revisions got there or not. */
+class News {
+  private store: Store;
+  private told: number;
+  private first: CatalogueEvent[];
+
+  constructor(store: Store, after: number) {
+    this.store = store;
+    this.told = after;
+    this.first = after === 0 ? store.catalogue.firstEvents() : [];
+  }
+
+  /** The next of them; none when all were told. */
+  read(): CatalogueEvent[] {
+    const events = this.store.catalogue.events(this.told, Number.MAX_SAFE_INTEGER);
+    this.told = events.at(-1)?.seq ?? this.told;
+    return [...this.first.splice(0), ...events];
+  }
+}

@@ -1,0 +1,30 @@
+import { JSON_TYPE } from './media.ts';
+import type { ApiServer, Context } from './route.ts';
+import { answer, problems } from './schemas/common.ts';
+import { promoteAnswer } from './schemas/replica.ts';
+
+export async function replicaRoutes(server: ApiServer, context: Context): Promise<void> {
+  const { store, promote } = context;
+  server.post(
+    '/v1/replica/promote',
+    {
+      config: { produces: [JSON_TYPE] },
+      schema: {
+        tags: ['operations'],
+        summary: 'Promote this read replica',
+        description:
+          'Ends following: from here on this server takes writes and goes on with the Kafka sources of its configuration, from what it has stored. ' +
+          'Its leader must not take any more: what it has that did not come here is lost to this server, and that leader can follow it only if there is nothing such. ' +
+          'Other replicas of that leader can follow this server, unless they have more than it has. Take `follow` out of the configuration before the next start.',
+        response: {
+          200: answer('It leads now.', promoteAnswer),
+          ...problems('NOT_A_REPLICA', 'STORE_UNAVAILABLE'),
+        },
+      },
+    },
+    async () => {
+      await promote();
+      return { snapshot: store.snapshot };
+    },
+  );
+}

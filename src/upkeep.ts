@@ -1,0 +1,150 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+import { type Micros, MICROS_PER_SECOND } from './ground/time.ts';
+import type { Maintained } from './store/maintain.ts';
+import type { Store } from './store/store.ts';
+
+interface Settings {
+  /** Between the end of one round and the beginning of the next; 0: none. */
+  interval_seconds: number;
+  dead_share: number;
+  erased_within_seconds: number;
+}
+
+interface Log {
+  info(what: object, message: string): void;
+  error(what: object, message: string): void;
+}
+
+/** Looks after the files of a running store, round after round: retention, removals, compaction. */
+export class Upkeep {
+  private store: Store;
+  private settings: Settings;
+  private log: Log;
+  private timer: NodeJS.Timeout | undefined;
+  private isStopped = false;
+  private found: readonly Maintained[] = [];
+  private lastSuccess: Micros | undefined;
+  private compactions = { done: 0, failed: 0 };
+
+  constructor(store: Store, settings: Settings, log: Log) {
+    this.store = store;
+    this.settings = settings;
+    this.log = log;
+  }
+
+  start(): void {
+    if (this.settings.interval_seconds > 0) this.schedule();
+  }
+
+  /** Begins no further round; the one that goes on ends with the store. */
+  stop(): void {
+    this.isStopped = true;
+    clearTimeout(this.timer);
+  }
+
+  addMetrics(registry: Registry): void {
+    const registers = [registry];
+    const { store } = this;
+    const perVersion = (name: string, help: string, read: () => [Version, number][]): void => {
+      void new Gauge({
+        name,
+        help,
+        labelNames: ['feature_view', 'version'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [labels, value] of read()) this.set(labels, value);
+        },
+      });
+    };
+    perVersion('tidemark_store_file_bytes', 'Bytes of the files of a model version.', () =>
+      store.catalogue.select().map(({ view, version }) => {
+        const bytes = store.version(view, version).environment.bytes();
+        return [{ feature_view: view, version }, bytes];
+      }),
+    );
+    perVersion(
+      'tidemark_store_dead_share',
+      'Share of a model version that compaction would leave behind, as last looked at.',
+      () =>
+        this.found.map(({ feature_view, version, dead_share }) => [
+          { feature_view, version },
+          dead_share,
+        ]),
+    );
+    const gauge = (name: string, help: string, read: () => number): void => {
+      void new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    };
+    gauge(
+      'tidemark_erasures_waiting',
+      'Erasures that bytes may be left of in a file.',
+      () => store.waitingErasures,
+    );
+    gauge(
+      'tidemark_maintenance_last_success_timestamp_seconds',
+      'When the last round of maintenance ended well.',
+      () => (this.lastSuccess === undefined ? Number.NaN : this.lastSuccess / MICROS_PER_SECOND),
+    );
+    const { compactions } = this;
+    void new Counter({
+      name: 'tidemark_compactions_total',
+      help: 'Compactions that were due, by how they ended.',
+      labelNames: ['outcome'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [outcome, count] of Object.entries(compactions)) this.inc({ outcome }, count);
+      },
+    });
+  }
+
+  private schedule(): void {
+    const milliseconds = this.settings.interval_seconds * 1_000;
+    this.timer = setTimeout(() => void this.round(), milliseconds).unref();
+  }
+
+  private async round(): Promise<void> {
+    const { dead_share, erased_within_seconds } = this.settings;
+    try {
+      this.found = await this.store.maintain({
+        deadShare: dead_share,
+        erasedWithin: erased_within_seconds * MICROS_PER_SECOND,
+      });
+      this.tell();
+    } catch (error) {
+      if (!this.isStopped) this.log.error({ err: error }, 'maintenance failed; it is tried again');
+    }
+    if (!this.isStopped) this.schedule();
+  }
+
+  private tell(): void {
+    let hasFailed = false;
+    for (const { compaction, failure, ...version } of this.found) {
+      if (compaction !== undefined) {
+        this.compactions.done++;
+        this.log.info(compaction, 'compacted');
+      } else if (failure !== undefined) {
+        hasFailed = true;
+        this.compactions.failed++;
+        this.log.error(
+          { ...version, err: failure },
+          'a compaction failed, so the old files stay; it is tried again',
+        );
+      }
+    }
+    if (!hasFailed) this.lastSuccess = this.store.clock();
+  }
+}
+
+interface Version {
+  feature_view: string;
+  version: string;
+}
