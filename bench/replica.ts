@@ -37,7 +37,7 @@ async function serve(
   ...more: string[]
 ): Promise<{ url: string; stop: () => Promise<void> }> {
   const child = spawn(process.execPath, [MAIN, 'serve', '--data', data, '--port', '0', ...more], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'ignore'],
   });
   started.push(child);
   const stop = async (): Promise<void> => {
@@ -80,24 +80,17 @@ function nextPush(): Uint8Array<ArrayBuffer> {
   return new Uint8Array(pack({ feature_view: 'job', known: 'event', records }));
 }
 
-/** Pushes so many revisions; how many a second the leader took. */
+/** Pushes so many revisions, made beforehand; how many a second the leader took. */
 async function push(url: string, rows: number): Promise<number> {
-  const bodies = Array.from({ length: 8 }, nextPush);
+  const bodies = Array.from({ length: rows / PUSH_ROWS }, nextPush).values();
   const start = performance.now();
-  let left = rows / PUSH_ROWS;
   await Promise.all(
     Array.from({ length: FLIGHT }, async () => {
-      while (left-- > 0) {
-        // Made beside the request that is under way: the client is not what is measured.
-        const body = bodies.pop()!;
-        const answer = fetch(`${url}/v1/push`, {
-          method: 'POST',
-          headers: { 'content-type': 'application/vnd.msgpack' },
-          body,
-        });
-        bodies.push(nextPush());
-        const { status } = await answer;
-        if (status !== 200) throw new Error(`a push was answered with ${status}`);
+      for (const body of bodies) {
+        const headers = { 'content-type': 'application/vnd.msgpack' };
+        const answer = await fetch(`${url}/v1/push`, { method: 'POST', headers, body });
+        if (answer.status !== 200) throw new Error(await answer.text());
+        await answer.arrayBuffer();
       }
     }),
   );
@@ -118,6 +111,35 @@ async function catchUp(leader: string, replica: string): Promise<number> {
   const snapshot = await metric(leader, 'tidemark_store_snapshot');
   while ((await metric(replica, 'tidemark_store_snapshot')) < snapshot) await delay(20);
   return (performance.now() - start) / 1_000;
+}
+
+/** Looks at how far a replica is behind, until it is told to end. */
+class Watch {
+  private ended = new AbortController();
+  private rows = 0;
+  private seconds = 0;
+  private watching: Promise<void>;
+
+  constructor(leader: string, replica: string) {
+    this.watching = this.watch(leader, replica);
+  }
+
+  async end(): Promise<{ seconds: string; rows: string }> {
+    this.ended.abort();
+    await this.watching;
+    return { seconds: this.seconds.toFixed(2), rows: String(this.rows) };
+  }
+
+  private async watch(leader: string, replica: string): Promise<void> {
+    while (!this.ended.signal.aborted) {
+      const snapshot = await metric(leader, 'tidemark_store_snapshot');
+      const rows = snapshot - (await metric(replica, 'tidemark_store_snapshot'));
+      const seconds = await metric(replica, 'tidemark_replica_lag_seconds');
+      this.rows = Math.max(this.rows, rows);
+      this.seconds = Math.max(this.seconds, seconds);
+      await delay(500);
+    }
+  }
 }
 
 /** Asks for all changes as a replica does, and takes so many bytes of them a second. */
@@ -145,33 +167,17 @@ async function besideLoad(): Promise<void> {
   );
   console.log('|---|---|---|---|---|---|');
   const data = newFolder();
-  const leader = await serve(data, '--log-level', 'error').catch(async () => serve(data));
+  const leader = await serve(data);
   await createView(leader.url);
   await push(leader.url, 10_000);
   const measure = async (title: string, replica?: string): Promise<void> => {
     const before = fileOf(data);
-    const lags: number[] = [];
-    const seconds: number[] = [];
-    let isDone = false;
-    const watch = async (): Promise<void> => {
-      while (!isDone && replica !== undefined) {
-        const [snapshot, applied] = await Promise.all([
-          metric(leader.url, 'tidemark_store_snapshot'),
-          metric(replica, 'tidemark_store_snapshot'),
-        ]);
-        lags.push(snapshot - applied);
-        seconds.push(await metric(replica, 'tidemark_replica_lag_seconds'));
-        await delay(250);
-      }
-    };
-    const watching = watch();
+    const watch = replica === undefined ? undefined : new Watch(leader.url, replica);
     const rate = await push(leader.url, ROWS);
-    isDone = true;
     const after = replica === undefined ? '' : (await catchUp(leader.url, replica)).toFixed(2);
-    await watching;
-    const most = (values: number[]) => (values.length === 0 ? '' : Math.max(...values).toFixed(2));
+    const lag = (await watch?.end()) ?? { seconds: '', rows: '' };
     console.log(
-      `| ${title} | ${Math.round(rate)} | ${most(seconds)} | ${most(lags)} | ${after} | +${mib(fileOf(data) - before)} |`,
+      `| ${title} | ${Math.round(rate)} | ${lag.seconds} | ${lag.rows} | ${after} | +${mib(fileOf(data) - before)} |`,
     );
   };
   await measure('nobody');

@@ -102,10 +102,13 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
 
   async function stop(): Promise<void> {
     upkeep.stop();
+    // A request that waits for a compaction or a backup would hold the server up.
+    await store.maintenance.close();
     await server.close();
     await follower?.stop();
     await Promise.all(sources.map(async (source) => source.stop()));
     await embedders.close();
+    skew.stop();
     await store.close();
     logger.info('stopped');
   }

@@ -4,6 +4,8 @@ import { type Micros, MICROS_PER_SECOND } from './ground/time.ts';
 import type { Maintained } from './store/maintain.ts';
 import type { Store } from './store/store.ts';
 
+const FIRST_SECONDS = 60;
+
 interface Settings {
   /** Between the end of one round and the beginning of the next; 0: none. */
   interval_seconds: number;
@@ -34,7 +36,9 @@ export class Upkeep {
   }
 
   start(): void {
-    if (this.settings.interval_seconds > 0) this.schedule();
+    const { interval_seconds } = this.settings;
+    // Soon, for who is started often; not at once, for a start has enough to do.
+    if (interval_seconds > 0) this.schedule(Math.min(interval_seconds, FIRST_SECONDS));
   }
 
   /** Begins no further round; the one that goes on ends with the store. */
@@ -106,9 +110,8 @@ export class Upkeep {
     });
   }
 
-  private schedule(): void {
-    const milliseconds = this.settings.interval_seconds * 1_000;
-    this.timer = setTimeout(() => void this.round(), milliseconds).unref();
+  private schedule(seconds: number): void {
+    this.timer = setTimeout(() => void this.round(), seconds * 1_000).unref();
   }
 
   private async round(): Promise<void> {
@@ -122,7 +125,7 @@ export class Upkeep {
     } catch (error) {
       if (!this.isStopped) this.log.error({ err: error }, 'maintenance failed; it is tried again');
     }
-    if (!this.isStopped) this.schedule();
+    if (!this.isStopped) this.schedule(this.settings.interval_seconds);
   }
 
   private tell(): void {

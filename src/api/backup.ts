@@ -32,6 +32,7 @@ export async function backupRoutes(
           ...problems(
             'BAD_REQUEST',
             'BACKUP_REFUSED',
+            'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'STORE_CORRUPT',
             'STORE_UNAVAILABLE',

@@ -102,18 +102,19 @@ function vectorReader(
 }
 
 function eventLine(event: CatalogueEvent): ChangeLine {
-  const at = { seq: event.seq, created_timestamp: formatInstant(event.created) };
+  const { seq, type } = event;
+  const at = { seq, type, created_timestamp: formatInstant(event.created) };
   if ('scope' in event) {
-    const { type, scope, hashes } = event;
+    const { scope, hashes } = event;
     const hex = unpackHashes(hashes).map((each) => Buffer.from(each, 'latin1').toString('hex'));
-    return { ...at, type, entity: scope.entity, feature_view: scope.view ?? null, hashes: hex };
+    return { ...at, entity: scope.entity, feature_view: scope.view ?? null, hashes: hex };
   }
-  if (event.type === 'view_dropped') return { ...at, type: event.type, feature_view: event.view };
+  if (event.type === 'view_dropped') return { ...at, feature_view: event.view };
   const { name, horizon } = event.view;
   const horizonText = horizon === undefined ? null : formatInstant(horizon.moment as Micros);
   return event.type === 'horizon'
-    ? { ...at, type: event.type, feature_view: name, horizon: horizonText }
-    : { ...at, type: event.type, feature_view: name, ...settingsOf(event.view) };
+    ? { ...at, feature_view: name, horizon: horizonText }
+    : { ...at, feature_view: name, ...settingsOf(event.view) };
 }
 
 function settingsOf({ entity, join_key, max_age, retention, aliases, versions }: FeatureView) {

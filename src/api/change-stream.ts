@@ -9,6 +9,8 @@ import type { Problem } from './problem.ts';
 /** Nobody else is held up for long while a page is made. */
 const PAGE_BYTES = 2 ** 20;
 const PAGE_ROWS_MAX = 1_000;
+/** One may name thousands of erased entities. */
+const EVENTS_PAGE = 64;
 /** A row without its vector. */
 const ROW_BYTES = 200;
 
@@ -35,10 +37,11 @@ async function* frames(
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const { catalogue } = store;
+  const lineage = catalogue.lineage();
   yield encodeFrame({
     type: 'hello',
     format: CHANGES_FORMAT,
-    lineage: catalogue.lineage(),
+    lineage,
     erasure_key: catalogue.erasureKey(),
     snapshot: store.snapshot,
   });
@@ -49,7 +52,9 @@ async function* frames(
   const encoder = new ChangesEncoder();
   const pageRows = (): number => rowsOf(store);
   const all = { ...question, limit: Number.POSITIVE_INFINITY, pageRows };
-  const make = (page: FeedPage): Buffer[] => {
+  const make = (page: FeedPage): Buffer[] | undefined => {
+    // Promoted meanwhile, or the replica of another: whoever follows must hear of that first.
+    if (catalogue.lineage().id !== lineage.id) return undefined;
     const made: Buffer[] = [];
     // What the catalogue lost since is no longer among the changes: it is told first.
     for (let events = news.read(); events.length > 0; events = news.read()) {
@@ -69,7 +74,10 @@ async function* frames(
     );
     return made;
   };
-  for await (const made of readPages(store, all, signal, make)) yield* made;
+  for await (const made of readPages(store, all, signal, make)) {
+    if (made === undefined) return;
+    yield* made;
+  }
 }
 
 function rowsOf({ catalogue }: Store): number {
@@ -93,7 +101,8 @@ class News {
 
   /** The next of them; none when all were told. */
   read(): CatalogueEvent[] {
-    const events = this.store.catalogue.events(this.told, Number.MAX_SAFE_INTEGER);
+    const { catalogue } = this.store;
+    const events = catalogue.events(this.told, Number.MAX_SAFE_INTEGER, EVENTS_PAGE);
     this.told = events.at(-1)?.seq ?? this.told;
     return [...this.first.splice(0), ...events];
   }

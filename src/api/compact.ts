@@ -1,4 +1,5 @@
 import { TidemarkError } from '../ground/errors.ts';
+import { isGone } from '../store/maintain.ts';
 import { JSON_TYPE } from './media.ts';
 import type { ApiServer, Context } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
@@ -21,6 +22,7 @@ export async function compactRoutes(server: ApiServer, { store }: Context): Prom
             'BAD_REQUEST',
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
+            'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'STORE_CORRUPT',
             'STORE_UNAVAILABLE',
@@ -34,7 +36,12 @@ export async function compactRoutes(server: ApiServer, { store }: Context): Prom
       }
       const compactions: CompactAnswer['compactions'] = [];
       for (const each of store.catalogue.select(feature_view, version)) {
-        compactions.push(await store.compact(each.view, each.version));
+        try {
+          compactions.push(await store.compact(each.view, each.version));
+        } catch (error) {
+          // All that there are: one that was dropped meanwhile is not among them.
+          if (feature_view !== undefined || !isGone(error)) throw error;
+        }
       }
       return { compactions };
     },

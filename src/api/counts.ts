@@ -5,6 +5,7 @@ export interface VersionCounts {
   entities: number;
   revisions: number;
   vectors: number;
+  file_bytes: number;
 }
 
 /** What a model version holds; undefined while it is being dropped. */
@@ -12,7 +13,8 @@ export function countsOf(store: Store, view: string, version: string): VersionCo
   try {
     const opened = store.version(view, version);
     const { entities, revisions } = opened.counters();
-    return { entities, revisions, vectors: opened.vectors.count() };
+    const file_bytes = opened.environment.bytes();
+    return { entities, revisions, vectors: opened.vectors.count(), file_bytes };
   } catch (error) {
     if (error instanceof TidemarkError && error.code === 'VERSION_NOT_FOUND') return undefined;
     throw error;

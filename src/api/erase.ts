@@ -36,7 +36,7 @@ export async function eraseRoutes(server: ApiServer, context: Context): Promise<
   server.post(
     '/v1/erase',
     {
-      config,
+      config: { ...config, writes: true },
       schema: {
         tags,
         summary: 'Erase entities for good',
@@ -56,7 +56,7 @@ export async function eraseRoutes(server: ApiServer, context: Context): Promise<
   server.post(
     '/v1/erase/lift',
     {
-      config,
+      config: { ...config, writes: true },
       schema: {
         tags,
         summary: 'Allow erased entities again',
@@ -71,12 +71,8 @@ export async function eraseRoutes(server: ApiServer, context: Context): Promise<
     },
     async ({ body }) => {
       const { scope, ids } = parseScope(context, body);
-      await store.liftErasure(scope, ids);
-      return {
-        entity: scope.entity,
-        feature_view: scope.view ?? null,
-        entities: new Set(ids).size,
-      };
+      const entities = await store.liftErasure(scope, ids);
+      return { entity: scope.entity, feature_view: scope.view ?? null, entities };
     },
   );
 
@@ -107,7 +103,9 @@ export async function eraseRoutes(server: ApiServer, context: Context): Promise<
         tags,
         summary: 'Show an erasure',
         description: 'The receipt, with the stage that the erasure has come to.',
-        params: z.strictObject({ erasure_id: z.string() }),
+        params: z.strictObject({
+          erasure_id: z.string().meta({ description: 'As its receipt has it.' }),
+        }),
         response: { 200: answer('The receipt.', erasure), ...problems('ERASURE_NOT_FOUND') },
       },
     },

@@ -53,7 +53,6 @@ export function addSkew(registry: Registry, { counts }: SkewCheck): void {
     ['checked', 'Served answers that were asked again as a training join asks.'],
     ['mismatches', 'Served answers that a training join answers otherwise; must stay 0.'],
     ['dropped', 'Sampled answers that could not be asked again in time.'],
-    ['passed_by', 'Sampled answers that retention, an erasure or a drop has overtaken.'],
   ] as const) {
     void new Counter({
       name: `tidemark_skew_${what}_total`,
@@ -65,6 +64,16 @@ export function addSkew(registry: Registry, { counts }: SkewCheck): void {
       },
     });
   }
+  void new Counter({
+    name: 'tidemark_skew_passed_by_total',
+    help: 'Sampled answers that could not be asked again, by what had overtaken them.',
+    labelNames: ['reason'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [reason, count] of Object.entries(counts.passed_by)) this.inc({ reason }, count);
+    },
+  });
 }
 
 function addRequests(registry: Registry, server: FastifyInstance): void {

@@ -7,7 +7,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros, micros } from '../ground/time.ts';
 import type { FeatureView, ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import type { Store, ViewSettings } from '../store/store.ts';
-import { countsOf } from './counts.ts';
+import { countsOf, type VersionCounts } from './counts.ts';
 import type { AskedModel, Deps } from './deps.ts';
 import { JSON_TYPE } from './media.ts';
 import type { ApiServer, Context } from './route.ts';
@@ -257,6 +257,9 @@ function differenceOf(what: string, existing: unknown, asked: unknown): string[]
   return [`its ${what} is ${JSON.stringify(existing)}, not ${JSON.stringify(asked)}`];
 }
 
+/** Of a version that is being dropped. */
+const NOTHING: VersionCounts = { entities: 0, revisions: 0, vectors: 0, file_bytes: 0 };
+
 function showView(store: Store, view: FeatureView): FeatureViewAnswer {
   const versions = Object.values(view.versions).map((version) => [
     version.version,
@@ -265,7 +268,7 @@ function showView(store: Store, view: FeatureView): FeatureViewAnswer {
       dtype: version.dtype,
       created_timestamp: formatInstant(version.created_timestamp),
       model: version.model ?? null,
-      ...(countsOf(store, view.name, version.version) ?? { entities: 0, revisions: 0, vectors: 0 }),
+      ...(countsOf(store, view.name, version.version) ?? NOTHING),
     },
   ]);
   return {

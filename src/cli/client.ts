@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { BackupAnswer, backupBody } from '../api/schemas/backup.ts';
 import type { CompactAnswer, compactBody } from '../api/schemas/compact.ts';
 import type { diffBody } from '../api/schemas/diff.ts';
-import type { eraseBody, ErasureAnswer, liftBody } from '../api/schemas/erase.ts';
+import type { eraseBody, ErasureAnswer, LiftAnswer, liftBody } from '../api/schemas/erase.ts';
 import type { ExplainAnswer, explainBody } from '../api/schemas/explain.ts';
 import type { LookupAnswer, lookupBody } from '../api/schemas/lookup.ts';
 import type { PushAnswer } from '../api/schemas/push.ts';
@@ -99,8 +99,8 @@ export class Client {
     return this.json('/v1/erase', { method: 'POST', body: JSON.stringify(request) });
   }
 
-  async liftErasure(request: z.input<typeof liftBody>): Promise<void> {
-    await this.json('/v1/erase/lift', { method: 'POST', body: JSON.stringify(request) });
+  async liftErasure(request: z.input<typeof liftBody>): Promise<LiftAnswer> {
+    return this.json('/v1/erase/lift', { method: 'POST', body: JSON.stringify(request) });
   }
 
   async erasures(): Promise<ErasureAnswer[]> {

@@ -22,6 +22,12 @@ Exit codes:
   3   the server cannot be reached, refused the request, or failed
   70  a defect of Tidemark's: please report it`;
 
+const MISSING: ReadonlySet<string> = new Set([
+  'VIEW_NOT_FOUND',
+  'VERSION_NOT_FOUND',
+  'ERASURE_NOT_FOUND',
+]);
+
 /** What a command finds out, rather than what keeps it from its work. */
 const IS_NO: ReadonlySet<string> = new Set(['MODEL_INVALID', 'STORE_CORRUPT', 'BACKUP_INVALID']);
 
@@ -30,8 +36,7 @@ export function explainFailure(error: unknown): { code: ExitCode; message: strin
   if (error instanceof UsageError) return { code: EXIT.usage, message: error.message };
   if (error instanceof ServerUnreachable) return { code: EXIT.server, message: error.message };
   if (error instanceof ServerRefused) {
-    const isMissing = error.code === 'VIEW_NOT_FOUND' || error.code === 'VERSION_NOT_FOUND';
-    return { code: isMissing ? EXIT.negative : EXIT.server, message: error.message };
+    return { code: MISSING.has(error.code) ? EXIT.negative : EXIT.server, message: error.message };
   }
   if (error instanceof TidemarkError) {
     return {

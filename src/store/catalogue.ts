@@ -532,6 +532,18 @@ export class Catalogue {
     }
   }
 
+  /** Unlinks what a crash left of views and versions that were about to be made. */
+  undoCreations(): void {
+    for (const { key } of this.generationTable.entries(EVENTS_PAGE)) {
+      const [name, version] = key.split('/') as [string, string];
+      const view = this.byName.get(name);
+      if (view !== undefined && Object.hasOwn(view.versions, version)) continue;
+      const folder = view === undefined ? this.folder(name) : this.folder(name, version);
+      rmSync(folder, { recursive: true, force: true });
+      this.environment.commitSync(() => this.generationTable.remove(key));
+    }
+  }
+
   /** Unlinks the files of a dropped view, which nobody has open any more. */
   async finishDrop(name: string): Promise<void> {
     await rm(this.folder(name), { recursive: true, force: true });

@@ -42,10 +42,13 @@ export async function compactVersion(
   signal: AbortSignal,
   onProgress?: (vectors: number) => void,
 ): Promise<Compaction> {
+  const started = performance.now();
   const { view, files: old } = version;
+  const bytesBefore = old.environment.bytes();
   const number = catalogue.generation(view, version.version).number + 1;
   const folder = catalogue.folder(view, version.version, number);
   let fresh: VersionFiles | undefined;
+  let dropped: Dropped;
   old.inputs.journal = [];
   old.deadLetters.journal = [];
   try {
@@ -53,11 +56,8 @@ export async function compactVersion(
     const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
     fresh = new VersionFiles(folder, dim, dtype);
     const since = Math.min(writer.snapshot, erasedUpTo);
-    return await copyAndSwitch(
-      { catalogue, writer, version, fresh, signal },
-      { number, since },
-      onProgress,
-    );
+    const parts = { catalogue, writer, version, fresh, signal };
+    dropped = await copyAndSwitch(parts, { number, since }, onProgress);
   } catch (error) {
     throw givenUp(version, error);
   } finally {
@@ -68,6 +68,17 @@ export async function compactVersion(
       if (!isNamed(catalogue, version, number)) rmSync(folder, { recursive: true, force: true });
     }
   }
+  await old.close();
+  await catalogue.unlinkOldFiles(view, version.version);
+  return {
+    feature_view: view,
+    version: version.version,
+    bytes_before: bytesBefore,
+    bytes_after: fresh.environment.bytes(),
+    revisions_dropped: dropped.revisions,
+    vectors_dropped: dropped.vectors,
+    seconds: (performance.now() - started) / 1_000,
+  };
 }
 
 /** Whether the catalogue names these files as the version's. */
@@ -86,6 +97,12 @@ function givenUp(version: VersionStore, error: unknown): TidemarkError {
   );
 }
 
+/** How much was left behind. */
+interface Dropped {
+  revisions: number;
+  vectors: number;
+}
+
 interface Parts {
   catalogue: Catalogue;
   writer: Writer;
@@ -98,10 +115,8 @@ async function copyAndSwitch(
   { catalogue, writer, version, fresh, signal }: Parts,
   generation: Pick<Generation, 'number' | 'since'>,
   onProgress: ((vectors: number) => void) | undefined,
-): Promise<Compaction> {
-  const started = performance.now();
+): Promise<Dropped> {
   const { view, version: name, files: old, horizon, erasures } = version;
-  const bytesBefore = old.environment.bytes();
   const upTo = writer.snapshot;
   const counters = await copyVersion(old, fresh, {
     upTo,
@@ -117,7 +132,7 @@ async function copyAndSwitch(
   await requireSound(fresh, `${view}@${name}`, signal);
   // Verifying took its time, and others wrote.
   reached = await catchUp(old, fresh, counters, reached, writer, signal);
-  const dropped = await writer.alone(async () => {
+  return writer.alone(async () => {
     signal.throwIfAborted();
     // On a replica what was stored may not count as durable yet.
     await copyChanges(old, fresh, counters, reached, Number.MAX_SAFE_INTEGER, signal);
@@ -141,17 +156,6 @@ async function copyAndSwitch(
     version.switchTo(fresh);
     return { revisions: before.revisions - counters.revisions, vectors };
   });
-  await old.close();
-  await catalogue.unlinkOldFiles(view, name);
-  return {
-    feature_view: view,
-    version: name,
-    bytes_before: bytesBefore,
-    bytes_after: fresh.environment.bytes(),
-    revisions_dropped: dropped.revisions,
-    vectors_dropped: dropped.vectors,
-    seconds: (performance.now() - started) / 1_000,
-  };
 }
 
 /** Brings over what was committed after `after`, until little is left of it. Gives up to where. */

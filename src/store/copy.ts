@@ -1,5 +1,8 @@
+import { dirname } from 'node:path';
+
 import { Pace } from '../ground/pace.ts';
 import { ChunkDraft, TOMBSTONE } from './chunk.ts';
+import { requireReserve } from './folders.ts';
 import type { Horizon } from './horizon.ts';
 import type { PartitionKey, SourcePosition } from './keys.ts';
 import { NumberSet } from './number-set.ts';
@@ -44,6 +47,7 @@ export async function copyVersion(
   const pace = new Pace();
   const write = async (work: () => void): Promise<void> => {
     signal.throwIfAborted();
+    requireReserve(dirname(to.environment.file));
     await to.environment.commit(work);
     await pace.rest();
   };

@@ -50,10 +50,10 @@ export function readFeed(
   };
   const events = catalogue.events(after, upTo, each);
   limitTo(events);
-  // Views that are older than the events have no seq: they come first.
-  if (after === 0) events.unshift(...catalogue.firstEvents());
-  const asked = about === undefined ? events : events.filter((event) => concerns(event, about));
-  const queues: Queue[] = [{ next: 0, events: asked }];
+  const isAsked = (event: CatalogueEvent): boolean => about === undefined || concerns(event, about);
+  // Views that are older than the events have no seq: they come first, and with any page.
+  const first = after === 0 ? catalogue.firstEvents().filter(isAsked) : [];
+  const queues: Queue[] = [{ next: 0, events: events.filter(isAsked) }];
   for (const version of versions) {
     const { erasures, log } = version;
     const changes = log.read(after, upTo, each);
@@ -63,7 +63,8 @@ export function readFeed(
     const kept = isPure ? changes : changes.filter(({ entityId }) => !erasures.has(entityId));
     queues.push({ next: 0, version, changes: kept });
   }
-  return merge(queues, upTo, limit);
+  const page = merge(queues, upTo, limit);
+  return { ...page, items: [...first.map((event) => ({ event })), ...page.items] };
 }
 
 function concerns(

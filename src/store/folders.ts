@@ -1,5 +1,19 @@
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, realpathSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  realpathSync,
+  statfsSync,
+} from 'node:fs';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+
+import { TidemarkError } from '../ground/errors.ts';
+
+/** What long copies leave of a disk to those who write meanwhile: a share of it, up to so much. */
+const RESERVE_SHARE = 0.02;
+const RESERVE_BYTES_MAX = 2 ** 30;
 
 /**
  * Makes the folder and those above it that are missing. A folder survives power loss when the one
@@ -36,4 +50,21 @@ export function syncPath(path: string): void {
   } finally {
     closeSync(descriptor);
   }
+}
+
+/** Throws STORE_UNAVAILABLE when the disk of this folder has little more room than its writers need. */
+export function requireReserve(folder: string): void {
+  const { bavail, blocks, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  const reserve = Math.min(blocks * bsize * RESERVE_SHARE, RESERVE_BYTES_MAX);
+  if (free >= reserve) return;
+  throw new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `the disk of ${folder} is nearly full: ${mebibytes(free)} are free, and ${mebibytes(reserve)} ` +
+      'are left to those who write; make room and try again',
+  );
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
 }

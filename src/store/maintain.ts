@@ -89,7 +89,8 @@ async function whileThere<T>(work: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-function isGone(error: unknown): boolean {
+/** Whether the error says that a view or a version is not there any more. */
+export function isGone(error: unknown): boolean {
   const code = error instanceof TidemarkError ? error.code : undefined;
   return code === 'VIEW_NOT_FOUND' || code === 'VERSION_NOT_FOUND';
 }

@@ -38,6 +38,7 @@ export interface Tree {
 
 export interface FileState {
   transaction: number;
+  pageBytes: number;
   lastPage: number;
   free: Tree;
   main: Tree;
@@ -66,9 +67,14 @@ export class MetaPages {
       bytes.readBigUInt64LE(at) === BigInt(page) &&
       bytes.readUInt16LE(at + 18) === META_PAGE &&
       bytes.readUInt32LE(at + 24) === MAGIC &&
-      bytes.readUInt32LE(at + 28) === DATA_VERSION &&
-      bytes.readUInt32LE(at + 48) === PAGE_BYTES
+      bytes.readUInt32LE(at + 28) === DATA_VERSION
     );
+  }
+
+  /** Whether all states have the size of pages: whichever of them it opens at, lmdb goes by that. */
+  get hasPageSize(): boolean {
+    const states = [...this.states, ...(this.flushed === undefined ? [] : [this.flushed])];
+    return states.every(({ pageBytes }) => pageBytes === PAGE_BYTES);
   }
 
   get latest(): FileState {
@@ -93,6 +99,7 @@ function olderUnlessFlushed(a: FileState, b: FileState): FileState {
 function readState(bytes: Buffer, at: number): FileState {
   return {
     transaction: Number(bytes.readBigUInt64LE(at + 152)),
+    pageBytes: bytes.readUInt32LE(at + 48),
     lastPage: Number(bytes.readBigUInt64LE(at + 144)),
     free: readTree(bytes, at + 48),
     main: readTree(bytes, at + 96),
@@ -139,12 +146,14 @@ function readMetaPages(file: string): { pages: MetaPages | undefined; size: numb
 
 /**
  * Throws STORE_CORRUPT for a file that ends before the trees that it holds begin, as one does whose
- * copy was broken off. lmdb would map it and find out by reading past its end, which ends the process.
+ * copy was broken off, or whose pages have no size. lmdb would map it and find out by reading past
+ * its end, which ends the process.
  */
 export function requireWhole(file: string): void {
   const { pages, size } = readMetaPages(file);
   // After a power loss the newer state may lack its pages; the other one is then used.
-  const isWhole = pages !== undefined && ([0, 1] as const).some((at) => isUsable(pages, at, size));
+  const isWhole =
+    pages?.hasPageSize === true && ([0, 1] as const).some((at) => isUsable(pages, at, size));
   if (isWhole) return;
   throw new TidemarkError(
     'STORE_CORRUPT',

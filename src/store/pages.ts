@@ -138,6 +138,7 @@ class Walk {
         this.report(`page ${at} is not the meta page that it was`);
       }
     }
+    if (!meta.hasPageSize) this.report(`its pages do not all have ${PAGE_BYTES} bytes`);
     if (Math.abs(first.transaction - second.transaction) > 1) {
       this.report('the two meta pages are not of one transaction and the next');
     }

@@ -62,8 +62,8 @@ export interface Store {
    * the files is going on, which is waited for in the background. The receipt says which.
    */
   erase(scope: ErasureScope, ids: readonly string[]): Promise<Erasure>;
-  /** Lets entities come again. What was erased stays gone. */
-  liftErasure(scope: ErasureScope, ids: readonly string[]): Promise<void>;
+  /** Lets entities come again; how many of them were erased. What was erased stays gone. */
+  liftErasure(scope: ErasureScope, ids: readonly string[]): Promise<number>;
   /** When nothing that an erasure removed was left in any file of the store; undefined before. */
   compactedAt(erasure: Erasure): Micros | undefined;
   /** How many erasures something may be left of in a file. */
@@ -105,9 +105,30 @@ export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention'>;
 /**
  * Opens the data directory, creating it where there is none, and bringing it to the format of today
  * where it has an older one.
- * Throws STORE_LOCKED, STORE_FORMAT, STORE_CORRUPT.
+ * Throws STORE_LOCKED, STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE.
  */
 export function openStore(directory: string, clock: () => Micros): Store {
+  try {
+    return lockAndOpen(directory, clock);
+  } catch (error) {
+    throw unopenable(directory, error);
+  }
+}
+
+/** What the system refused, as an error for the caller: a full disk, or one that is read-only. */
+function unopenable(directory: string, error: unknown): unknown {
+  const isOfSystem =
+    error instanceof Error && ('syscall' in error || ('code' in error && Number(error.code) > 0));
+  if (!isOfSystem) return error;
+  return new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `the data directory ${directory} cannot be opened: ${error.message}; it must be on a disk ` +
+      'that can be written to, and that has room',
+    { cause: error },
+  );
+}
+
+function lockAndOpen(directory: string, clock: () => Micros): Store {
   if (isBackup(directory)) {
     throw new TidemarkError(
       'STORE_FORMAT',
@@ -136,6 +157,7 @@ function openFiles(directory: string, clock: () => Micros) {
   try {
     catalogue.prepare();
     catalogue.finishDrops();
+  catalogue.undoCreations();
     const erased = new ErasedSet(catalogue);
     versions = new Versions(catalogue, erased);
     const files = versions.all().map((version) => version.files);
@@ -260,13 +282,18 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     async liftErasure(scope, ids) {
       refuseReplica();
       const hashes = hashesOf(scope, ids);
-      await maintenance.run(undefined, async (signal) => {
+      const work = maintenance.run(undefined, async (signal) => {
         // What is erased meanwhile is to be gone too before it may come again.
         do await removeErased(signal);
         while (versions.all().some(({ erasures }) => !erasures.settled));
         const type = 'erasure_lifted' as const;
         catalogue.putErasure({ ...writer.takeMoment(), type, scope, hashes: packHashes(hashes) });
+        const lifted = hashes.filter((hash) => erased.set.has(scope, hash)).length;
         erased.set.remove(scope, hashes);
+        return lifted;
+      });
+      return work.catch((error: unknown) => {
+        throw unavailable(error);
       });
     },
     compactedAt: ({ id }) => catalogue.mustGetReceipt(id).compacted_at,
@@ -280,7 +307,7 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
         writer.closeCreated(moment);
         const logs = Object.keys(view.versions).map((each) => versions.mustGet(name, each).log);
         const seq = Math.max(before.seq, ...logs.map((log) => log.lastCreatedBy(moment)));
-        catalogue.put({ ...view, horizon: { moment, seq } }, writer.takeMoment(), 'horizon');
+        versions.add({ ...view, horizon: { moment, seq } }, [], writer.takeMoment(), 'horizon');
       });
     },
     async compact(view, name, onProgress) {

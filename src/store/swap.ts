@@ -34,7 +34,7 @@ export function abandonRestore(directory: string): void {
  * keeps it. Gives that folder, if anything was there.
  */
 export function decideRestore(directory: string, time: string): string | undefined {
-  const decided = `restored-${time}`;
+  const decided = nameOf(directory, time);
   const hadAny = STORE_ENTRIES.some((name) => existsSync(join(directory, name)));
   renameSync(join(directory, RESTORING_FOLDER), join(directory, decided));
   syncPath(directory);
@@ -57,6 +57,14 @@ export function finishRestore(directory: string): void {
 function decidedIn(directory: string): string | undefined {
   if (!existsSync(directory)) return undefined;
   return readdirSync(directory).find((name) => DECIDED.test(name));
+}
+
+/** A name whose folder for what was there before is not taken, whatever the clock says. */
+function nameOf(directory: string, time: string): string {
+  for (let count = 1; ; count++) {
+    const name = count === 1 ? `restored-${time}` : `restored-${time}-${count}`;
+    if (!existsSync(join(directory, asideOf(name)))) return name;
+  }
 }
 
 function asideOf(decided: string): string {

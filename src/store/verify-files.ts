@@ -2,10 +2,10 @@ import { Pace } from '../ground/pace.ts';
 import type { Change } from './change-log.ts';
 import { Chunk, TOMBSTONE } from './chunk.ts';
 import { isEntityId } from './entity-id.ts';
-import type { TimelineKey } from './keys.ts';
+import { OLDEST, type SourcePosition, type TimelineKey } from './keys.ts';
 import { NumberSet } from './number-set.ts';
 import { compareOrder, type OrderKey } from './order.ts';
-import type { VersionFiles } from './version-files.ts';
+import type { Counters, VersionFiles } from './version-files.ts';
 
 /** Something in the files that is not as it was written, or does not fit the rest. */
 export interface Problem {
@@ -76,6 +76,8 @@ class Check {
     await this.timelines();
     await this.log();
     await this.inputs();
+    this.offsets();
+    await this.deadLetters();
     if (!this.options.isMoving) this.counters();
   }
 
@@ -104,6 +106,9 @@ class Check {
         this.entities++;
         if (!isEntityId(id)) this.report(at, 'the entity id is not well-formed');
         if (this.options.isErased?.(id)) this.report(at, 'the entity was erased (A8)');
+        if (typeof key !== 'string' && compareOrder(key, OLDEST) !== 0) {
+          this.report(at, 'its oldest sealed chunk does not reach down to before everything');
+        }
       }
       const isReadable = this.attempt(at, () => chunk.point(bytes, bytes.byteLength));
       if (isReadable) this.attempt(at, () => this.chunk(at, key, chunk, last));
@@ -162,6 +167,7 @@ class Check {
       if (!isReadable) return;
       for (const change of changes) {
         const where = `the log, seq ${change.seq}`;
+        if (!options.isMoving && !files.log.has(change.seq)) this.report(where, 'it is not found');
         this.attempt(where, () => {
           const isThere = files.timelines.has(change.entityId, change);
           // While others write, an erasure may have come between.
@@ -178,6 +184,7 @@ class Check {
   }
 
   private async inputs(): Promise<void> {
+    const { options } = this;
     const { inputs, vectors } = this.files;
     let after: Uint8Array | undefined;
     for (;;) {
@@ -189,6 +196,8 @@ class Check {
           this.report(name, 'it does not have the checksum it was written with');
         } else if (!vectors.has(vectorId)) {
           this.report(name, `its vector ${vectorId} is missing`);
+        } else if (!options.isMoving && inputs.vectorId(hash) !== vectorId) {
+          this.report(name, 'it is not found');
         }
         await this.step();
       }
@@ -197,8 +206,36 @@ class Check {
     }
   }
 
+  private offsets(): void {
+    this.attempt('the offsets', () => {
+      for (const { key, next } of this.files.offsets.all()) {
+        const name = `the offset of ${key.source} in ${key.topic}/${key.partition}`;
+        if (this.files.offsets.next(key) !== next) this.report(name, 'it is not found');
+      }
+    });
+  }
+
+  private async deadLetters(): Promise<void> {
+    let after: SourcePosition | undefined;
+    for (;;) {
+      let page: SourcePosition[] = [];
+      const isReadable = this.attempt('the dead letters', () => {
+        page = this.files.deadLetters.list(PAGE, after).map(({ position }) => position);
+      });
+      if (!isReadable || page.length === 0) return;
+      after = page.at(-1);
+      await this.step();
+    }
+  }
+
   private counters(): void {
-    const { nextVectorId, revisions, entities } = this.files.counters();
+    let counters: Counters | undefined;
+    this.attempt('the counters', () => {
+      counters = this.files.counters();
+      this.files.erasedUpTo();
+    });
+    if (counters === undefined) return;
+    const { nextVectorId, revisions, entities } = counters;
     if (this.lastVectorId >= nextVectorId) {
       this.report(
         'the counters',

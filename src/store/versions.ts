@@ -68,12 +68,13 @@ export class Versions {
         // What a crash left of a creation that was never acknowledged, or of a drop.
         const folder = catalogue.folder(view.name, version.version);
         rmSync(folder, { recursive: true, force: true });
-        this.erased.begin(this.open(view, version));
+        // Before there are files: by it a start knows those that no view came to have.
         catalogue.putGeneration(view.name, version.version, {
           number: 0,
           since: at.seq,
           created: at.created,
         });
+        this.erased.begin(this.open(view, version));
       }
       catalogue.put(view, at, type);
     } catch (error) {

@@ -120,7 +120,11 @@ export class Writer {
     assert(!this.follows, 'a replica gives no seqs');
     if (this.nextSeq > this.reserved) {
       const upTo = this.nextSeq + SEQ_BLOCK;
-      this.catalogue.reserveSeqsSync(upTo);
+      try {
+        this.catalogue.reserveSeqsSync(upTo);
+      } catch (error) {
+        throw unavailable(error);
+      }
       this.reserved = upTo;
     }
     const seq = this.nextSeq++;

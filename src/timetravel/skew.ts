@@ -1,6 +1,5 @@
 import { crc32 } from 'node:zlib';
 
-import { TidemarkError } from '../ground/errors.ts';
 import type { FeatureView } from '../store/catalogue.ts';
 import type { Store } from '../store/store.ts';
 import { gather, resolveSpine } from './lookup.ts';
@@ -28,6 +27,8 @@ interface Remembered extends Outcome {
   version: string;
   entityId: string;
   question: Question;
+  /** Nothing that happened later has a seq at or below it. */
+  servedAt: number;
 }
 
 interface Outcome {
@@ -39,6 +40,9 @@ interface Outcome {
   checksum: number;
 }
 
+/** Why an answer cannot be asked again. */
+export type Overtaken = 'retention' | 'erased' | 'dropped';
+
 /** How the checks went. They only grow. */
 export interface SkewCounts {
   checked: number;
@@ -47,7 +51,7 @@ export interface SkewCounts {
   /** More answers were sampled than could be asked again in time. */
   dropped: number;
   /** Retention, an erasure or a drop of the view has overtaken the answer: it cannot be asked again. */
-  passed_by: number;
+  passed_by: Record<Overtaken, number>;
 }
 
 interface Settings {
@@ -67,10 +71,16 @@ interface Settings {
  * meanwhile, the answers must not differ.
  */
 export class SkewCheck {
-  readonly counts: SkewCounts = { checked: 0, mismatches: 0, dropped: 0, passed_by: 0 };
+  readonly counts: SkewCounts = {
+    checked: 0,
+    mismatches: 0,
+    dropped: 0,
+    passed_by: { retention: 0, erased: 0, dropped: 0 },
+  };
   private settings: Settings;
   private queue: Remembered[] = [];
   private isRunning = false;
+  private isStopped = false;
 
   constructor(settings: Settings) {
     this.settings = settings;
@@ -83,7 +93,14 @@ export class SkewCheck {
     return Math.floor(random() * rows);
   }
 
+  /** Checks nothing more: the store is about to close. */
+  stop(): void {
+    this.isStopped = true;
+    this.queue = [];
+  }
+
   remember({ view, version, entityId, question, resolution, row, bytes }: ServedRow): void {
+    if (this.isStopped) return;
     if (this.queue.length >= this.settings.queueMax) {
       this.counts.dropped++;
       return;
@@ -94,11 +111,12 @@ export class SkewCheck {
       version,
       entityId,
       question,
+      servedAt: this.settings.store.snapshot,
       ...outcomeOf(resolution, row, bytes),
     });
     if (this.isRunning) return;
     this.isRunning = true;
-    setImmediate(() => this.next()).unref();
+    setImmediate(() => this.next());
   }
 
   private next(): void {
@@ -109,30 +127,57 @@ export class SkewCheck {
     }
     this.check(row);
     // One a turn of the event loop: requests come first.
-    setImmediate(() => this.next()).unref();
+    setImmediate(() => this.next());
   }
 
   private check(served: Remembered): void {
     const { counts } = this;
-    const again = this.askAgain(served);
-    const isOvertaken =
-      again === undefined ||
-      (again.reason !== served.reason &&
-        (again.reason === code.ERASED || again.reason === code.BEFORE_RETENTION));
-    if (isOvertaken) {
-      counts.passed_by++;
+    const found = this.compare(served);
+    if (found !== 'same' && found !== 'other') {
+      counts.passed_by[found]++;
       return;
     }
     counts.checked++;
-    const isSame = (['status', 'reason', 'event', 'seq', 'checksum'] as const).every((field) =>
-      Object.is(again[field], served[field]),
-    );
-    if (isSame) return;
+    if (found === 'same') return;
     counts.mismatches++;
     const { view, version, seq, question } = served;
     this.settings.onMismatch({ view, version, seq, snapshot: question.snapshot });
   }
 
+  private compare(served: Remembered): 'same' | 'other' | Overtaken {
+    try {
+      const again = this.askAgain(served);
+      const isSame = (['status', 'reason', 'event', 'seq', 'checksum'] as const).every((field) =>
+        Object.is(again?.[field], served[field]),
+      );
+      return isSame ? 'same' : (this.overtaken(served, again) ?? 'other');
+    } catch {
+      // What was served a moment ago cannot be read any more: no answer is another answer.
+      return 'other';
+    }
+  }
+
+  /** What came after the answer and changed what can be asked. */
+  private overtaken(served: Remembered, again: Outcome | undefined): Overtaken | undefined {
+    if (again === undefined) return 'dropped';
+    if (again.reason === code.BEFORE_RETENTION && served.reason !== code.BEFORE_RETENTION) {
+      return 'retention';
+    }
+    // An erasure that was lifted since has left a trace in what there is, too.
+    const { catalogue } = this.settings.store;
+    const { entity } = catalogue.mustGetView(served.view);
+    const reaches = catalogue
+      .events(served.servedAt, Number.MAX_SAFE_INTEGER)
+      .some(
+        (event) =>
+          'scope' in event &&
+          event.scope.entity === entity &&
+          (event.scope.view ?? served.view) === served.view,
+      );
+    return reaches ? 'erased' : undefined;
+  }
+
+  /** Undefined when the view is not the one that was asked. */
   private askAgain({
     view,
     created,
@@ -143,18 +188,12 @@ export class SkewCheck {
     const { store } = this.settings;
     if (store.catalogue.view(view)?.created_timestamp !== created) return undefined;
     const { asOf = Number.POSITIVE_INFINITY } = question;
-    try {
-      const opened = store.version(view, version);
-      const bytes = new Uint8Array(opened.vectors.vectorBytes);
-      const spine = { ...question, asOf: undefined };
-      const resolution = resolveSpine(opened, [entityId], Float64Array.of(asOf), spine);
-      gather(opened.vectors, resolution, bytes);
-      return outcomeOf(resolution, 0, bytes);
-    } catch (error) {
-      if (error instanceof TidemarkError && error.code === 'VERSION_NOT_FOUND') return undefined;
-      // What was served a moment ago cannot be read any more: no answer is another answer.
-      return { status: -1, reason: 0, event: 0, seq: 0, checksum: 0 };
-    }
+    const opened = store.version(view, version);
+    const bytes = new Uint8Array(opened.vectors.vectorBytes);
+    const spine = { ...question, asOf: undefined };
+    const resolution = resolveSpine(opened, [entityId], Float64Array.of(asOf), spine);
+    gather(opened.vectors, resolution, bytes);
+    return outcomeOf(resolution, 0, bytes);
   }
 }
 

@@ -255,11 +255,11 @@ async function bigStore(revisions: number): Promise<{ store: Store; directory: s
   onTestFinished(async () => store.close());
   store.createView(viewOf('job', 256));
   for (let from = 0; from < revisions; from += 1_000) {
-    const rows = Array.from({ length: 1_000 }, (_, at) => ({
-      id: `e${at}`,
-      event: from,
-      vector: Array.from({ length: 256 }, (_, dim) => from + at + dim),
-    }));
+    const rows = Array.from({ length: 1_000 }, (_, at) => {
+      const vector = Array.from({ length: 256 }).fill(0.5) as number[];
+      vector[at % 256] = from + at;
+      return { id: `e${at}`, event: from, vector };
+    });
     await store.commit('job', 'v1', { rows: batchOf(rows, 256) });
   }
   return { store, directory };
@@ -292,7 +292,7 @@ test.each([FRAMES, 'application/x-ndjson'])(
       },
     }) as Store;
     const api = await startApi({ store: counting });
-    await askAndWait(api, `${accept}`);
+    await askAndWait(api, accept);
     await expect.poll(() => readUpTo).toBeGreaterThan(0);
     // It has come to a stand when a second brings nothing more.
     let before = -1;

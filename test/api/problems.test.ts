@@ -175,9 +175,10 @@ test('a connection on which nothing was asked keeps no server from stopping', as
   await once(silent, 'connect');
   // The server has it when a later one is answered.
   await api.send('GET', '/healthz');
-  const gone = once(silent, 'close');
+  const asked = performance.now();
   await api.server.close();
-  await gone;
+  // By itself Node waits a minute for what it may be asked.
+  expect(performance.now() - asked).toBeLessThan(10_000);
 });
 
 test.each([

@@ -24,6 +24,7 @@ test('a view is created once, and creating it again just so changes nothing', as
         entities: 0,
         revisions: 0,
         vectors: 0,
+        file_bytes: expect.any(Number),
       },
     },
   });

@@ -134,7 +134,7 @@ test('a timeline of many pages is read to its end', async () => {
 test('views lists each model version with its counts', async () => {
   const url = await serverWithHistory();
   const { code, out } = await run(['views'], { env: { TIDEMARK_URL: url } });
-  expect(out).toMatch(/^job +job +job_id +v1 \* +2 +float32 +2 +4 +3$/m);
+  expect(out).toMatch(/^job +job +job_id +v1 \* +2 +float32 +2 +4 +3 +\d+ kB$/m);
   expect(code).toBe(0);
   const json = await run(['views', '--json', '--url', url]);
   expect(JSON.parse(json.out)).toMatchObject({

@@ -34,6 +34,8 @@ export class Ledger {
   private horizon = Number.NEGATIVE_INFINITY;
   private horizonAsked = Number.NEGATIVE_INFINITY;
   private hasMember: boolean | undefined = false;
+  /** The folder of a view whose creation was broken off is left for the next one of its name. */
+  private hasLeftOver = false;
   /** The snapshot of each backup; undefined for one that was not acknowledged. */
   private backups = new Map<string, number | undefined>();
   /** The greatest seq that was given or handed out as a snapshot, and when it was last checked. */
@@ -82,6 +84,7 @@ export class Ledger {
       case 'create':
       case 'drop':
         this.hasMember = undefined;
+        this.hasLeftOver = said.asks === 'create';
     }
   }
 
@@ -113,6 +116,7 @@ export class Ledger {
       case 'created':
       case 'dropped':
         this.hasMember = said.has === 'created';
+        this.hasLeftOver = false;
     }
   }
 
@@ -127,11 +131,11 @@ export class Ledger {
 
   /** A revision is there that was not before: it was asked for, and has a seq of its own. */
   private add([id, event, created, seq]: Stored, above: number): void {
-    expect(this.asked.has(event), `the event ${event} was sent`).toBe(true);
-    expect(id).toBe(entityOf(event));
-    expect(seq).toBeGreaterThan(above);
+    if (!this.asked.has(event)) expect.fail(`the event ${event} was never sent`);
+    if (id !== entityOf(event)) expect.fail(`the event ${event} is one of ${id}`);
+    if (seq <= above) expect.fail(`the event ${event} has the seq ${seq}, not above ${above}`);
     if (seq < (this.goneUpTo.get(id) ?? 0)) return;
-    expect(this.facts.has(event), `the event ${event} is there once`).toBe(false);
+    if (this.facts.has(event)) expect.fail(`the event ${event} is there twice`);
     const value = isDelete(event) ? null : event;
     this.facts.set(event, { id, event, known: event, created, seq, value });
   }
@@ -205,12 +209,14 @@ export class Ledger {
     const before = new Map(this.facts);
     for (const change of version.log.read(0, Number.MAX_SAFE_INTEGER, 1e9)) {
       const { entityId: id, event, created, seq } = change;
-      expect(this.erased.has(id)).toBe(false);
-      expect(there.has(event), `the event ${event} is there once`).toBe(false);
+      if (this.erased.has(id)) expect.fail(`${id} is erased, and in the log`);
+      if (there.has(event)) expect.fail(`the event ${event} is there twice`);
       there.set(event, change);
       const fact = before.get(event);
       if (fact === undefined) this.add([id, event, created, seq], this.checked);
-      else expect([id, created, seq]).toEqual([fact.id, fact.created, fact.seq]);
+      else if (created !== fact.created || seq !== fact.seq) {
+        expect.fail(`the event ${event} has become another revision`);
+      }
     }
 
     const { horizon = { moment: Number.NEGATIVE_INFINITY, seq: 0 } } =
@@ -253,7 +259,8 @@ export class Ledger {
   private expectTidy({ catalogue }: Store): void {
     const views = join(this.directory, 'views');
     const names = catalogue.views().map(({ name }) => name);
-    for (const name of existsSync(views) ? readdirSync(views) : []) expect(names).toContain(name);
+    const known = [...names, 'job', ...(this.hasLeftOver ? ['member'] : [])];
+    for (const name of existsSync(views) ? readdirSync(views) : []) expect(known).toContain(name);
     for (const name of names) {
       const { number } = catalogue.generation(name, 'v1');
       const left = readdirSync(join(views, name, 'v1'));

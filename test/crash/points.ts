@@ -86,6 +86,13 @@ function atFileCall(
   };
 }
 
+/** Either way of reserving seqs. */
+function atReserve(when: typeof before): Point['arm'] {
+  return (strike) => {
+    for (const name of ['reserveSeqs', 'reserveSeqsSync']) when(catalogue, name)(strike);
+  };
+}
+
 const always: IsMeant = () => true;
 const ofCatalogue: IsMeant = (self) => {
   const file = fileOf(self);
@@ -147,9 +154,9 @@ export const POINTS: Record<string, Point> = {
   'between a commit and its flush': { arm: after(environment, 'commit', ofVersion), times: 80 },
   'before a flush is waited for': { arm: before(environment, 'flushed', ofVersion), times: 40 },
   'between a flush and the answer': { arm: after(environment, 'flushed', ofVersion), times: 40 },
-  'before seqs are reserved': { arm: before(catalogue, 'reserveSeqs'), times: 1 },
-  'in the transaction that reserves seqs': { arm: within('commit', ofCatalogue), times: 1 },
-  'after seqs were reserved': { arm: after(catalogue, 'reserveSeqs'), times: 1 },
+  'before seqs are reserved': { arm: atReserve(before), times: 1 },
+  'in the transaction that reserves seqs': { arm: after(catalogue, 'putReserved'), times: 1 },
+  'after seqs were reserved': { arm: atReserve(after), times: 1 },
   'in a transaction of the catalogue': { arm: within('commitSync', ofCatalogue), times: 12 },
   'after a transaction of the catalogue': {
     arm: after(environment, 'commitSync', ofCatalogue),

@@ -50,7 +50,8 @@ export type Said =
   | { has: 'created' | 'dropped' };
 
 const PUSHERS = 3;
-/** So often each of them pushes in a process that is to come to its end. */
+/** So often each of them pushes, and in a process that is to come to its end. */
+const PUSHES = 25;
 const PUSHES_TO_END = 4;
 /** Late events are held back for so many pushes. */
 const HELD = 6;
@@ -71,6 +72,10 @@ function say(said: Said): void {
   writeSync(1, `${JSON.stringify(said)}\n`);
 }
 
+async function forever(work: () => Promise<void>): Promise<never> {
+  for (;;) await work();
+}
+
 /** Does the rounds of a store: pushes from several sides, and chores among them. */
 class Victim {
   private store: Store;
@@ -83,6 +88,7 @@ class Victim {
   /** Those that this process has erased. */
   private erased: string[] = [];
   private backups: string;
+  private copies = 0;
 
   constructor(store: Store, random: (below: number) => number, { from, backups }: Order) {
     this.store = store;
@@ -100,24 +106,16 @@ class Victim {
     const { store } = this;
     if (store.catalogue.view('job') === undefined) store.createView(viewOf('job'));
     if (again.length > 0) await this.push([...again]);
-    if (POINTS[point]!.isAtEnd === true) {
-      const pushers = Array.from({ length: PUSHERS }, async () => {
-        for (let push = 0; push < PUSHES_TO_END; push++) await this.push(this.events());
-      });
-      await Promise.all(pushers);
-      return;
-    }
-    const forever = async (work: () => Promise<void>): Promise<never> => {
-      for (;;) await work();
-    };
-    const pushers = Array.from({ length: PUSHERS }, async () =>
-      forever(async () => this.push(this.events())),
-    );
-    await Promise.all([
-      ...pushers,
-      forever(async () => this.change()),
-      forever(async () => this.copy()),
-    ]);
+    const isToEnd = POINTS[point]!.isAtEnd === true;
+    const pushing = Array.from({ length: PUSHERS }, async () => {
+      for (let push = 0; push < (isToEnd ? PUSHES_TO_END : PUSHES); push++) {
+        await this.push(this.events());
+      }
+    });
+    const chores = isToEnd
+      ? []
+      : [forever(async () => this.change()), forever(async () => this.copy())];
+    await Promise.all([...pushing, ...chores]);
   }
 
   /** Some that are new, in another order, one of them held back and one late; one that is there. */
@@ -154,7 +152,7 @@ class Victim {
   }
 
   private async change(): Promise<void> {
-    for (let turns = this.random(30); turns > 0; turns--) await turn();
+    for (let turns = this.random(10); turns > 0; turns--) await turn();
     switch (this.random(4)) {
       case 0: {
         const id = entityOf(Math.max(0, this.next - this.random(900)));
@@ -202,12 +200,12 @@ class Victim {
   }
 
   private async copy(): Promise<void> {
-    for (let turns = this.random(60); turns > 0; turns--) await turn();
+    for (let turns = this.random(20); turns > 0; turns--) await turn();
     if (this.random(4) > 0) {
       await this.store.compact('job', 'v1');
       return;
     }
-    const target = join(this.backups, String(this.next));
+    const target = join(this.backups, `${this.next}-${this.copies++}`);
     say({ asks: 'backup', target });
     const { snapshot } = await this.store.backup(target);
     say({ has: 'backup', target, snapshot });

@@ -50,6 +50,11 @@ function change(seq: number, more: Partial<Change> = {}): Change {
 
 const POSITION = { source: 'jobs', topic: 'changes', partition: 3, offset: 2 ** 40 };
 
+/** The frame with its bytes as JSON has them, of whatever kind they are. */
+function asBytes(frame: Frame): unknown {
+  return JSON.parse(JSON.stringify(frame)) as unknown;
+}
+
 test('every frame comes out as it went in', async () => {
   const store = await withVectors(2);
   const { lineage, erasureKey } = {
@@ -96,7 +101,6 @@ test('every frame comes out as it went in', async () => {
   ];
   const packed = new ChangesEncoder().encode(store.version('job', 'v1'), changes);
   const frames = await open(Buffer.concat([...bytes, packed]));
-  const asBytes = (frame: Frame) => JSON.parse(JSON.stringify(frame)) as unknown;
   expect(frames.slice(0, -1).map(asBytes)).toEqual(
     plain.map((frame) =>
       asBytes(

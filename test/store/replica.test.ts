@@ -144,6 +144,31 @@ async function withLeftovers(): Promise<{ leader: Store; store: Store; directory
 
 const PARTITION = { source: 'jobs', topic: 'changes', partition: 1 };
 
+test('compaction puts no other files in place before what was stored is in a snapshot', async () => {
+  const leader = testStore();
+  const { store, directory } = await newReplica(leader);
+  for (let step = 0; step < 100; step++) await push(leader, 'job', `e${step % 9}`, 'a', 'b');
+  const { events, changes } = sent(leader, 0);
+  await store.replica.apply(events, 1, 1);
+  const [whole] = changes;
+  if (whole === undefined || !('changes' in whole)) throw new Error('there are changes');
+  const each = whole.changes.map((change) => ({ ...whole, changes: [change] }));
+  const state = { isDone: false, compactions: 0 };
+  const compacting = (async () => {
+    for (; !state.isDone; state.compactions++) await store.compact('job', 'v1');
+  })();
+  for (let from = 0; from < each.length; from += 75) {
+    const page = each.slice(from, from + 75);
+    await store.replica.apply(page, page.at(-1)!.changes[0]!.seq, 1_000);
+  }
+  state.isDone = true;
+  await compacting;
+  expect(state.compactions).toBeGreaterThan(1);
+  expect(seqsOf(store)).toEqual(seqsOf(leader));
+  await store.close();
+  expect((await verifyStore(directory)).problems).toEqual([]);
+});
+
 test('what was half stored is no answer, and is whole when it is sent again', async () => {
   const { leader, store, directory } = await withLeftovers();
   expect(reasonOf(store, 'c')).toBe('NOT_FOUND');

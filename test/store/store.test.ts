@@ -1,6 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
@@ -330,8 +338,23 @@ test('a file that was cut short is refused before it is mapped, and verify says 
     truncateSync(file, length);
     expect(() => openStore(directory, clock)).toThrow('cut short');
     const [problem] = (await verifyStore(directory)).problems;
-    expect(problem!.where).toMatch(/^job@v1: the pages of /);
+    expect(problem!.where).toMatch(/^job@v1/);
   }
   truncateSync(join(directory, 'catalogue/data.mdb'), 5_000);
   expect(() => openStore(directory, clock)).toThrow('cut short');
+});
+
+test('a view whose creation a crash interrupted leaves nothing behind', async () => {
+  const directory = tempDirectory();
+  let store = openStore(directory, clock);
+  store.createView(viewOf('job'));
+  store.catalogue.putGeneration('member', 'v1', { number: 0, since: 1, created: clock() });
+  mkdirSync(join(directory, 'views/member/v1'), { recursive: true });
+  store.catalogue.putGeneration('job', 'v2', { number: 0, since: 1, created: clock() });
+  mkdirSync(join(directory, 'views/job/v2'), { recursive: true });
+  await store.close();
+  store = openStore(directory, clock);
+  onTestFinished(async () => store.close());
+  expect(readdirSync(join(directory, 'views'))).toEqual(['job']);
+  expect(readdirSync(join(directory, 'views/job'))).toEqual(['v1']);
 });

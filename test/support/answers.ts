@@ -42,6 +42,21 @@ export function answersOf(store: Store, asked: Asked): Map<string, string> {
   return answers;
 }
 
+/** Where two stores' answers are not the same, each cut to what can be read. */
+export function differences(
+  expected: ReadonlyMap<string, string>,
+  got: ReadonlyMap<string, string>,
+): string[] {
+  return [...new Set([...expected.keys(), ...got.keys()])].flatMap((question) => {
+    const [a = 'nothing', b = 'nothing'] = [expected.get(question), got.get(question)];
+    if (a === b) return [];
+    let at = 0;
+    while (a[at] === b[at]) at++;
+    const from = Math.max(0, at - 40);
+    return [`${question}: …${b.slice(from, at + 80)}, expected …${a.slice(from, at + 80)}`];
+  });
+}
+
 function attempt(answer: () => unknown): string {
   try {
     return JSON.stringify(answer());
@@ -91,8 +106,12 @@ function feedOf(store: Store, snapshot: number): unknown[] {
   for (let after = 0; after < snapshot;) {
     const { items, upTo } = store.changes({ after, upTo: snapshot, limit: 1_000 });
     for (const item of items) {
-      if ('event' in item) told.push(plain(item.event));
-      else told.push(item.version.view, item.version.version, item.changes);
+      if ('event' in item) {
+        told.push(plain(item.event));
+        continue;
+      }
+      const { view, version } = item.version;
+      for (const change of item.changes) told.push([view, version, change]);
     }
     if (upTo <= after) break;
     after = upTo;

@@ -31,9 +31,10 @@ export const liftAnswer = z
   .strictObject({
     entity: z.string(),
     feature_view: z.string().nullable(),
-    entities: z.int().describe('How many may be stored again.'),
+    entities: z.int().describe('How many of them were erased, and may be stored again.'),
   })
   .meta({ id: 'LiftErasureAnswer' });
+export type LiftAnswer = z.output<typeof liftAnswer>;
 
 export const erasure = z
   .strictObject({

@@ -65,6 +65,7 @@ const modelVersion = z
     entities: z.int().describe('Entities that have a timeline.'),
     revisions: z.int().describe('Revisions stored, tombstones included.'),
     vectors: z.int().describe('Vectors in the pool; revisions share equal ones.'),
+    file_bytes: z.int().describe('Size of its file; what is dead in it goes with a compaction.'),
   })
   .meta({ id: 'ModelVersion' });
 

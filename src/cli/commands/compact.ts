@@ -11,7 +11,7 @@ import {
   withJson,
   withUrl,
 } from '../cli.ts';
-import type { Cell } from '../output.ts';
+import { bytesText, type Cell } from '../output.ts';
 
 /** `tidemark compact`: files with nothing in them but what is in force. */
 export function compactCommand(cli: Cli): Command {
@@ -38,13 +38,13 @@ export function compactCommand(cli: Cli): Command {
       }
       const rows = compactions.map((each): Cell[] => [
         `${each.feature_view}@${each.version}`,
-        each.bytes_before,
-        each.bytes_after,
+        bytesText(each.bytes_before),
+        bytesText(each.bytes_after),
         each.revisions_dropped,
         each.vectors_dropped,
         each.seconds.toFixed(1),
       ]);
-      const heads = ['VERSION', 'BYTES BEFORE', 'AFTER', 'REVISIONS DROPPED', 'VECTORS', 'SECONDS'];
+      const heads = ['VERSION', 'BEFORE', 'AFTER', 'REVISIONS DROPPED', 'VECTORS', 'SECONDS'];
       cli.output.printTable(heads, rows);
     },
   );

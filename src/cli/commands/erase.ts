@@ -42,8 +42,9 @@ export function eraseCommand(cli: Cli): Command {
         entity_ids: ids.slice(at * PAGE, (at + 1) * PAGE),
       }));
       if (options.lift === true) {
-        for (const page of pages) await client.liftErasure(page);
-        cli.output.say(`${ids.length} entities of the type ${entity} may be stored again.`);
+        let lifted = 0;
+        for (const page of pages) lifted += (await client.liftErasure(page)).entities;
+        cli.output.say(`${lifted} entities of the type ${entity} may be stored again.`);
         return;
       }
       const receipts = [];

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 
 import type { FeatureViewAnswer } from '../../api/schemas/views.ts';
 import { type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
-import type { Cell } from '../output.ts';
+import { bytesText, type Cell } from '../output.ts';
 
 /** `tidemark views`: what feature views there are, with their model versions. */
 export function viewsCommand(cli: Cli): Command {
@@ -31,9 +31,11 @@ const HEADS = [
   'MODEL',
   'MAX AGE',
   'RETENTION',
+  'HORIZON',
   'ENTITIES',
   'REVISIONS',
   'VECTORS',
+  'BYTES',
 ];
 
 /** One for each model version; a star marks the one that answers where none is named. */
@@ -43,6 +45,7 @@ function rowsOf({
   join_key,
   max_age,
   retention,
+  horizon,
   aliases,
   versions,
 }: FeatureViewAnswer): Cell[][] {
@@ -56,8 +59,10 @@ function rowsOf({
     version.model?.name ?? '',
     max_age ?? '',
     retention ?? '',
+    horizon ?? '',
     version.entities,
     version.revisions,
     version.vectors,
+    bytesText(version.file_bytes),
   ]);
 }

@@ -43,7 +43,8 @@ export async function* streamChanges(
     }
   } catch (error) {
     over.throwIfAborted();
-    throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    throw code === 'ECONNRESET' ? new Error(`the connection to ${url} broke off`) : error;
   } finally {
     // Whatever is still open of it.
     silence.abort();

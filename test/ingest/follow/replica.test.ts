@@ -1,4 +1,5 @@
-import { rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
@@ -101,6 +102,7 @@ test('a replica that was away goes on where it was, and so does one whose leader
     await replica.stop();
     await push(leader.store, 'job', anyRows(40));
     replica.reopen();
+    expect(replica.store.snapshot).toBeLessThan(leader.store.snapshot);
     replica.follow(leader.url);
     await leader.stop();
     leader.reopen();
@@ -209,11 +211,12 @@ test('compaction on both sides while changes come loses and doubles nothing', as
   const writing = write();
   for (let round = 0; round < 6; round++) {
     await leader.store.advanceHorizon('job', clock.now - 20);
-    await Promise.all([
+    const [done] = await Promise.all([
       leader.store.compact('job', 'v1'),
-      // The replica is at most that far behind: it has no view in the beginning.
+      // The replica has no view in the beginning.
       replica.store.catalogue.view('job') && replica.store.compact('job', 'v1'),
     ]);
+    expect(done.revisions_dropped).toBeGreaterThan(0);
   }
   state.isDone = true;
   await writing;
@@ -339,6 +342,28 @@ test('a replica can be followed, as its leader can', async () => {
   expect(eventsOf(last.store)).toEqual(eventsOf(leader.store));
 });
 
+test('who follows a replica follows it on when it is promoted, and after that', async () => {
+  const leader = await startLeader();
+  const [middle, last] = [newNode(), newNode()];
+  middle.follow(leader.url);
+  await middle.serve();
+  last.follow(middle.url);
+  await caughtUp(leader.store, last.store);
+  await middle.follower!.stop();
+  await middle.store.replica.promote();
+  await push(middle.store, 'job', anyRows(10));
+  await caughtUp(middle.store, last.store);
+  expectAlike(middle.store, last.store);
+  await last.stop();
+  await push(middle.store, 'job', anyRows(10));
+  last.reopen();
+  last.follow(middle.url);
+  await caughtUp(middle.store, last.store);
+  expectAlike(middle.store, last.store);
+  expect(last.store.following).toMatchObject({ leader: middle.url });
+  await expectSound(last, middle);
+});
+
 test('a promoted replica goes on above all that its leader gave; who has no more than it can follow it', async () => {
   const leader = await startLeader();
   const [replica, behind, ahead] = [newNode(), newNode(), newNode()];
@@ -349,14 +374,13 @@ test('a promoted replica goes on above all that its leader gave; who has no more
   await caughtUp(leader.store, replica.store);
   await caughtUp(leader.store, ahead.store);
   const { snapshot } = replica.store;
-  await replica.stop();
+  await replica.follower!.stop();
   // What the leader stores now never reaches the replica, and reaches another one.
   await push(leader.store, 'job', [{ id: 'lost', event: 1, vector: [1, 1] }]);
   await caughtUp(leader.store, ahead.store);
   const tail = leader.store.snapshot;
   for (const node of [ahead, leader]) await node.stop();
 
-  replica.reopen();
   const newest = replica.store.version('job', 'v1').counters().lastCreated;
   clock.now -= 1_000;
   await replica.store.replica.promote();
@@ -404,7 +428,30 @@ test('a leader that has no more than the replica that was promoted can follow it
   leader.follow(replica.url);
   await caughtUp(replica.store, leader.store);
   expectAlike(replica.store, leader.store);
+  expect(leader.store.following).toMatchObject({ leader: replica.url });
   await expectSound(leader, replica);
+});
+
+test('a replica of a store that is older than the events of its catalogue has its views all the same', async () => {
+  const leader = new Node(clock.read);
+  await leader.stop();
+  rmSync(leader.directory, { recursive: true });
+  mkdirSync(leader.directory);
+  const archive = join(import.meta.dirname, '../../fixtures/data-format-1.tar.gz');
+  expect(spawnSync('tar', ['-xzf', archive, '-C', leader.directory]).status).toBe(0);
+  leader.reopen();
+  expect(leader.store.catalogue.events(0, Number.MAX_SAFE_INTEGER)).toEqual([]);
+  await leader.serve();
+  const replica = newNode();
+  for (let time = 0; time < 2; time++) {
+    replica.follow(leader.url);
+    await caughtUp(leader.store, replica.store);
+    expect(replica.store.catalogue.views().length).toBeGreaterThan(1);
+    expectAlike(leader.store, replica.store);
+    await replica.stop();
+    replica.reopen();
+  }
+  await expectSound(replica, leader);
 });
 
 test('a store with a past of its own follows nobody, and stays as it is', async () => {
