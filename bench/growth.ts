@@ -3,7 +3,7 @@
  * training joins and a reader of the feed that never stop, and, so that one sees what is looked for,
  * beside a reader that holds on to the state it began with. Run with `npm run bench:growth`.
  */
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { formatInstant, micros } from '../src/ground/time.ts';
 import type { Store } from '../src/store/store.ts';
@@ -13,12 +13,14 @@ import { batches, benchStore, printGround, seeded } from './measure.ts';
 
 const DIM = 128;
 const ENTITIES = 5_000;
-const REVISIONS = 300_000;
+const REVISIONS = 150_000;
 const BATCH = 500;
 const SPINE_ROWS = 200_000;
 const JOINS = 2;
 /** Clients take their time over each part of an answer, ms. */
-const SLOW = 20;
+const SLOW = 50;
+/** Between two pages of the feed, ms. */
+const PAUSE = 5;
 
 interface State {
   done: boolean;
@@ -84,7 +86,7 @@ async function follow(store: Store, state: State): Promise<void> {
     const { items, upTo } = store.changes({ after, upTo: store.snapshot, limit: 500 });
     for (const item of items) if ('changes' in item) state.changes += item.changes.length;
     after = upTo === after ? 0 : upTo;
-    await turn();
+    await sleep(PAUSE);
   }
 }
 

@@ -26,6 +26,10 @@ export interface CopyRange {
   onProgress?: (vectors: number) => void;
 }
 
+/** Slices of one commit: what they write stands in memory until then. */
+const COMMIT_SLICES = 32;
+/** What one slice holds up the thread for. */
+const SLICE_BYTES = 2 ** 19;
 const ENTITIES_PAGE = 64;
 const ROWS_PAGE = 512;
 /** Dead letters are as long as a record may be. */
@@ -43,31 +47,47 @@ export async function copyVersion(
   to: VersionFiles,
   range: CopyRange,
 ): Promise<Counters> {
-  const { signal } = range;
-  const pace = new Pace();
-  const write = async (work: () => void): Promise<void> => {
-    signal.throwIfAborted();
-    requireReserve(dirname(to.environment.file));
-    await to.environment.commit(work);
-    await pace.rest();
-  };
   const { nextVectorId, lastCreated } = range.counters;
   const counters: Counters = { nextVectorId, lastCreated, revisions: 0, entities: 0 };
-  const live = await copyTimelines(from, to, range, counters, write);
-  await copyLog(from, to, range, live.seqs, write);
-  await copyVectors(from, to, live.vectors, range, write);
-  await copyInputs(from, to, live.vectors, write);
-  await copyDeadLetters(from, to, range, write);
-  await write(() => {
-    for (const { key, next } of range.offsets) to.offsets.put(key, next);
-    to.putCounters(counters);
-    to.putErasedUpTo(from.erasedUpTo());
-  });
+  const slices = copyAll(from, to, range, counters);
+  const folder = dirname(to.environment.file);
+  const pace = new Pace();
+  const writeSlices = async (): Promise<boolean> => {
+    for (let slice = 0; slice < COMMIT_SLICES; slice++) {
+      range.signal.throwIfAborted();
+      requireReserve(folder);
+      if (slices.next().done === true) return true;
+      await pace.rest();
+    }
+    return false;
+  };
+  // One commit for many slices, each with a turn of its own: a commit waits for the disk.
+  let isDone = false;
+  do isDone = await to.environment.commit(writeSlices);
+  while (!isDone);
   await to.environment.flushed();
   return counters;
 }
 
-type Write = (work: () => void) => Promise<void>;
+/** Does the whole of it, within commits; yields where others may have their turn. */
+function* copyAll(
+  from: VersionFiles,
+  to: VersionFiles,
+  range: CopyRange,
+  counters: Counters,
+): Slices {
+  const live: Live = { seqs: new NumberSet(), vectors: new NumberSet() };
+  yield* copyTimelines(from, to, range, counters, live);
+  yield* copyLog(from, to, range, live);
+  yield* copyVectors(from, to, range, live);
+  yield* copyInputs(from, to, live);
+  yield* copyDeadLetters(from, to, range);
+  for (const { key, next } of range.offsets) to.offsets.put(key, next);
+  to.putCounters(counters);
+  to.putErasedUpTo(from.erasedUpTo());
+}
+
+type Slices = Generator<void, void>;
 
 /** What a copy keeps: the seqs and the vector ids of its revisions. */
 interface Live {
@@ -75,49 +95,41 @@ interface Live {
   vectors: NumberSet;
 }
 
-async function copyTimelines(
+function* copyTimelines(
   from: VersionFiles,
   to: VersionFiles,
   { upTo, horizon, isErased }: CopyRange,
   counters: Counters,
-  write: Write,
-): Promise<Live> {
-  const live = { seqs: new NumberSet(), vectors: new NumberSet() };
+  live: Live,
+): Slices {
   const draft = new ChunkDraft(256);
-  const load = (id: string): void => {
-    // In one go, so that no revision can move from one chunk to another meanwhile.
-    from.timelines.readAll(id, draft);
-    draft.keep(firstKept(draft, horizon), (at) => draft.seq(at) <= upTo);
-    if (draft.count > 0) counters.entities++;
-    counters.revisions += draft.count;
-    for (let at = 0; at < draft.count; at++) {
-      live.seqs.add(draft.seq(at));
-      if (draft.vectorId(at) !== TOMBSTONE) live.vectors.add(draft.vectorId(at));
-    }
-  };
   let after: string | undefined;
+  let rows = 0;
   for (;;) {
-    const page = from.timelines.ids(after, ENTITIES_PAGE);
-    if (page.length === 0) return live;
-    const ids = page.filter((id) => !isErased(id));
-    // How much of the timeline that is loaded is written: a long one takes several commits.
-    let written = 0;
-    for (let next = 0; next < ids.length;) {
-      await write(() => {
-        for (let rows = 0; next < ids.length && rows < ROWS_PAGE;) {
-          if (written === 0) load(ids[next]!);
-          if (written < draft.count) {
-            const reached = to.timelines.append(ids[next]!, draft, written, ROWS_PAGE);
-            rows += reached - written;
-            written = reached;
-          }
-          if (written < draft.count) continue;
-          written = 0;
-          next++;
-        }
-      });
+    const ids = from.timelines.ids(after, ENTITIES_PAGE);
+    if (ids.length === 0) return;
+    for (const id of ids) {
+      if (isErased(id)) continue;
+      // In one go, so that no revision can move from one chunk to another meanwhile.
+      from.timelines.readAll(id, draft);
+      draft.keep(firstKept(draft, horizon), (at) => draft.seq(at) <= upTo);
+      if (draft.count > 0) counters.entities++;
+      counters.revisions += draft.count;
+      for (let at = 0; at < draft.count; at++) {
+        live.seqs.add(draft.seq(at));
+        if (draft.vectorId(at) !== TOMBSTONE) live.vectors.add(draft.vectorId(at));
+      }
+      for (let written = 0; written < draft.count;) {
+        const reached = to.timelines.append(id, draft, written, ROWS_PAGE);
+        rows += reached - written;
+        written = reached;
+        if (rows < ROWS_PAGE) continue;
+        rows = 0;
+        yield;
+      }
     }
-    after = page.at(-1);
+    after = ids.at(-1);
+    yield;
   }
 }
 
@@ -138,85 +150,61 @@ export function firstKept(draft: ChunkDraft, { moment }: Horizon): number {
   return first;
 }
 
-async function copyLog(
+function* copyLog(
   from: VersionFiles,
   to: VersionFiles,
   { upTo }: CopyRange,
-  seqs: NumberSet,
-  write: Write,
-): Promise<void> {
+  { seqs }: Live,
+): Slices {
   let after = 0;
   for (;;) {
     const changes = from.log.read(after, upTo, ROWS_PAGE);
     if (changes.length === 0) return;
-    await write(() => {
-      for (const change of changes) if (seqs.has(change.seq)) to.log.appendChange(change);
-    });
+    for (const change of changes) if (seqs.has(change.seq)) to.log.appendChange(change);
     after = changes.at(-1)!.seq;
+    yield;
   }
 }
 
-async function copyVectors(
+function* copyVectors(
   from: VersionFiles,
   to: VersionFiles,
-  ids: NumberSet,
   { onProgress }: CopyRange,
-  write: Write,
-): Promise<void> {
+  { vectors }: Live,
+): Slices {
   const vector = new Uint8Array(from.vectors.vectorBytes);
-  const rows = Math.max(1, Math.min(ROWS_PAGE, Math.floor(2 ** 20 / vector.byteLength)));
+  const page = Math.max(1, Math.min(ROWS_PAGE, Math.floor(SLICE_BYTES / vector.byteLength)));
   let copied = 0;
-  let page: number[] = [];
-  const flush = async (): Promise<void> => {
-    await write(() => {
-      for (const id of page) {
-        from.vectors.copyInto(id, vector, 0);
-        to.vectors.append(id, vector);
-      }
-    });
-    copied += page.length;
+  for (const id of vectors) {
+    from.vectors.copyInto(id, vector, 0);
+    to.vectors.append(id, vector);
+    if (++copied % page !== 0) continue;
     onProgress?.(copied);
-    page = [];
-  };
-  for (const id of ids) {
-    page.push(id);
-    if (page.length === rows) await flush();
+    yield;
   }
-  await flush();
+  onProgress?.(copied);
 }
 
-async function copyInputs(
-  from: VersionFiles,
-  to: VersionFiles,
-  vectors: NumberSet,
-  write: Write,
-): Promise<void> {
+function* copyInputs(from: VersionFiles, to: VersionFiles, { vectors }: Live): Slices {
   let after: Uint8Array | undefined;
   for (;;) {
     const page = from.inputs.page(after, ROWS_PAGE);
     if (page.length === 0) return;
-    await write(() => {
-      for (const { hash, vectorId } of page) {
-        if (vectorId !== undefined && vectors.has(vectorId)) to.inputs.put(hash, vectorId);
-      }
-    });
+    for (const { hash, vectorId } of page) {
+      if (vectorId !== undefined && vectors.has(vectorId)) to.inputs.put(hash, vectorId);
+    }
     after = page.at(-1)!.hash;
+    yield;
   }
 }
 
-async function copyDeadLetters(
-  from: VersionFiles,
-  to: VersionFiles,
-  { isLate }: CopyRange,
-  write: Write,
-): Promise<void> {
-  let after;
+function* copyDeadLetters(from: VersionFiles, to: VersionFiles, { isLate }: CopyRange): Slices {
+  let after: SourcePosition | undefined;
   for (;;) {
     const page = from.deadLetters.list(LETTERS_PAGE, after);
     if (page.length === 0) return;
-    await write(() => {
-      for (const letter of page) if (!isLate(letter.position)) to.deadLetters.put(letter);
-    });
+    for (const letter of page) if (!isLate(letter.position)) to.deadLetters.put(letter);
     after = page.at(-1)!.position;
+    yield;
   }
 }

@@ -127,11 +127,12 @@ export class Environment {
   }
 
   /**
-   * Runs `work`, synchronous, in a write transaction. Resolves when it is committed and visible;
-   * rejects, with nothing changed, when `work` throws or the disk refuses.
+   * Runs `work` in a write transaction; it is synchronous, unless nobody else uses the environment
+   * meanwhile. Resolves when it is committed and visible; rejects, with nothing changed, when `work`
+   * throws or the disk refuses.
    * Rejects with `NotFlushed` when it is visible but may not survive.
    */
-  async commit<T>(work: () => T): Promise<T> {
+  async commit<T>(work: () => T): Promise<Awaited<T>> {
     let transaction = Number.POSITIVE_INFINITY;
     try {
       return await this.root.childTransaction(() => {

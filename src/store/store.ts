@@ -157,7 +157,7 @@ function openFiles(directory: string, clock: () => Micros) {
   try {
     catalogue.prepare();
     catalogue.finishDrops();
-  catalogue.undoCreations();
+    catalogue.undoCreations();
     const erased = new ErasedSet(catalogue);
     versions = new Versions(catalogue, erased);
     const files = versions.all().map((version) => version.files);

@@ -231,8 +231,8 @@ class Check {
   private counters(): void {
     let counters: Counters | undefined;
     this.attempt('the counters', () => {
+      this.files.checkCounters();
       counters = this.files.counters();
-      this.files.erasedUpTo();
     });
     if (counters === undefined) return;
     const { nextVectorId, revisions, entities } = counters;

@@ -68,6 +68,11 @@ export class VersionFiles {
     this.putNumbers(ERASED_KEY, [seq]);
   }
 
+  /** Throws STORE_CORRUPT where a counter is not as it was written. */
+  checkCounters(): void {
+    this.meta.range({ start: undefined });
+  }
+
   async close(): Promise<void> {
     await this.environment.close();
   }

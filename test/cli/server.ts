@@ -7,9 +7,9 @@ import { startTidemark } from '../../src/main.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 /** A server on a new directory with the view `job` of two numbers; stopped when the test is done. */
-export async function startServer(): Promise<{ url: string; data: string }> {
+export async function startServer(more: object = {}): Promise<{ url: string; data: string }> {
   const data = tempDirectory();
-  const settings = configSchema.parse({ data, port: 0, log_level: 'silent' });
+  const settings = configSchema.parse({ data, port: 0, log_level: 'silent', ...more });
   const server = await startTidemark({ ...settings, models: join(data, 'models') });
   onTestFinished(async () => server.stop());
   const { url } = server;

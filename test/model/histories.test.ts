@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { test } from 'vitest';
+import { expect, test } from 'vitest';
 
 import { commands, counts, finish } from './commands.ts';
 import { World } from './world.ts';
@@ -65,6 +65,7 @@ test(
     do await runHistories(seed++, RUNS);
     while (Date.now() < end);
     const { histories, commands: steps, answers } = counts;
+    expect(answers).toBeGreaterThan(histories);
     process.stdout.write(
       `seeds ${first} to ${seed - 1}: ${histories} histories, ${steps} commands, ${answers} answers compared\n`,
     );

@@ -36,7 +36,7 @@ export function askAll(world: World, random: Random, count: number): number {
   return rows;
 }
 
-export function randomQuestion(world: World, target: Target, random: Random): Question {
+function randomQuestion(world: World, target: Target, random: Random): Question {
   const { snapshot } = world.store;
   const asOf = random(6) === 0 ? undefined : randomMoment(world, target.naive, random);
   const ofView = world.store.catalogue.mustGetView(target.view).max_age;
@@ -82,7 +82,7 @@ function expectAnswers(world: World, target: Target, question: Question): number
 }
 
 /** What a store answers about every entity. */
-export function answersOf(store: Store, target: Target, question: Question): Row[] {
+function answersOf(store: Store, target: Target, question: Question): Row[] {
   const { view, version, dim } = target;
   const opened = store.version(view, version);
   const resolution = resolveMany(opened, IDS, question);

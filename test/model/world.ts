@@ -195,10 +195,9 @@ export class World {
       return;
     }
     // In the very turn in which it is answered: a compaction may drop some of it soon after.
-    await commit.then(({ outcomes, snapshot }) => {
-      this.take(target, rows, outcomes, wasErased);
-      this.snapshots.push(snapshot);
-    });
+    const { outcomes, snapshot } = await commit;
+    this.take(target, rows, outcomes, wasErased);
+    this.snapshots.push(snapshot);
   }
 
   private take(

@@ -183,7 +183,6 @@ test('what was erased before a backup is not in its files, and what is erased la
   await store.backup(backup);
   await store.erase({ entity: 'job' }, ['later']);
   const file = readFileSync(join(backup, 'views/job/v1/data.mdb'));
-  const bytesOf = (value: number) => Buffer.from(new Float32Array([value, 0]).buffer);
   expect(file.includes(bytesOf(123.5))).toBe(false);
   expect(file.includes('gone')).toBe(false);
   expect(file.includes(bytesOf(77.25))).toBe(true);
@@ -376,4 +375,9 @@ function flip(path: string, at: number): void {
   const bytes = readFileSync(path);
   bytes[at]! ^= 1;
   writeFileSync(path, bytes);
+}
+
+/** The vector of that first number, as it is stored. */
+function bytesOf(value: number): Buffer {
+  return Buffer.from(new Float32Array([value, 0]).buffer);
 }

@@ -127,7 +127,8 @@ test('a restored backup does not bring back what was erased after it was taken (
   await store.maintenance.run(undefined, async () => {});
   expect(store.version('job', 'v1').timelines.ids(undefined, 10)).toEqual(['a']);
   const receipts = store.catalogue.receipts();
-  expect(receipts.map(({ entities }) => entities).toSorted()).toEqual([1, 2]);
+  expect(new Set(receipts.map(({ entities }) => entities))).toEqual(new Set([1, 2]));
+  expect(receipts).toHaveLength(2);
   expect(receipts.every(({ removed_at }) => removed_at !== undefined)).toBe(true);
   const { outcomes } = await store.commit('job', 'v1', { rows: batchOf([one('b', 2), one('e')]) });
   expect(outcomes).toEqual(['erased', 'latest']);

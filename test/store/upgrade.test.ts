@@ -153,7 +153,7 @@ test('an upgrade that breaks off anywhere is done at the next start', async () =
     const directory = tempDirectory();
     cpSync(clean, directory, { recursive: true });
     let commits = 0;
-    const { commitSync } = Environment.prototype;
+    const commitSync: Environment['commitSync'] = Reflect.get(Environment.prototype, 'commitSync');
     const spy = vi.spyOn(Environment.prototype, 'commitSync').mockImplementation(function broken<T>(
       this: Environment,
       work: () => T,

@@ -42,7 +42,9 @@ function printVerification(
   const counts = Object.entries(checked).map(([name, count]) => `${count} ${name}`);
   output.print(`${directory}: checked ${counts.join(', ')}`);
   if (!counters) {
-    output.say('A server is writing to it meanwhile, so its totals were not compared.');
+    output.say(
+      'A server is writing to it meanwhile, so its pages and its totals were not compared.',
+    );
   }
   output.print(
     problems.length === 0
