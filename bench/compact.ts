@@ -5,10 +5,8 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import type { Store } from '../src/store/store.ts';
-import { gather, resolveMany } from '../src/timetravel/lookup.ts';
-import { ANY_AGE } from '../src/timetravel/question.ts';
-import { batches, benchStore, percentile, printGround, seeded } from './measure.ts';
+import { LOOKUPS, lookUp, push, PUSHED } from './beside.ts';
+import { batches, benchStore, percentile, printGround } from './measure.ts';
 
 interface Shape {
   title: string;
@@ -22,10 +20,6 @@ const SHAPES: Shape[] = [
   { title: '100,000 × 768-d', revisions: 100_000, entities: 20_000, dim: 768 },
   { title: '200,000 × 8-d of one entity', revisions: 200_000, entities: 1, dim: 8 },
 ];
-/** Lookups a second, of so many ids, and rows pushed a second, beside the compaction. */
-const LOOKUPS = 200;
-const IDS = 100;
-const PUSHED = 2_000;
 
 printGround();
 console.log(
@@ -62,47 +56,4 @@ async function run({ title, revisions, entities, dim }: Shape, isLoaded: boolean
       `${lookups?.join(', ') ?? ''} |`,
   );
   await done();
-}
-
-/** Looks up at its pace; how long each took from when it was due, ms, ascending. */
-async function lookUp(
-  store: Store,
-  idOf: (at: number) => string,
-  entities: number,
-  dim: number,
-  state: { done: boolean },
-): Promise<Float64Array> {
-  const random = seeded(5);
-  const out = new Uint8Array(IDS * dim * 4);
-  const times: number[] = [];
-  for (let due = performance.now(); !state.done; due += 1_000 / LOOKUPS) {
-    await sleep(Math.max(0, due - performance.now()));
-    const version = store.version('job', 'v1');
-    const ids = Array.from({ length: IDS }, () => idOf(Math.floor(random() * entities)));
-    const resolution = resolveMany(version, ids, {
-      asOf: undefined,
-      boundary: 'inclusive',
-      knowledge: 'event',
-      knownAt: undefined,
-      maxAge: ANY_AGE,
-      now: 0,
-      snapshot: store.snapshot,
-    });
-    gather(version.vectors, resolution, out);
-    times.push(performance.now() - due);
-  }
-  return Float64Array.from(times).toSorted();
-}
-
-async function push(
-  store: Store,
-  entities: number,
-  dim: number,
-  state: { done: boolean },
-): Promise<void> {
-  const idOf = (at: number) => `job-${(at * 7) % entities}`;
-  for (const rows of batches(10_000_000, PUSHED / 10, dim, 'float32', idOf)) {
-    if (state.done) return;
-    await Promise.all([store.commit('job', 'v1', { rows }), sleep(100)]);
-  }
 }

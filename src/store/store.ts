@@ -358,7 +358,7 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
 
   // What a crash interrupted; until it is done every entity that is asked about is looked up.
   const isLeft = versions.all().some(({ erasures }) => !erasures.settled);
-  if (isLeft || catalogue.receipts().some(({ removed_at }) => removed_at === undefined)) {
+  if (isLeft || erased.waiting > 0) {
     maintenance.run(undefined, removeErased).catch(() => {});
   }
   return store;

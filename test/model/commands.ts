@@ -267,6 +267,13 @@ export function commands(): Command[] {
         counts.answers += expectAlike(world, replica, seeded(shape.seed), 5);
       },
     ),
+    step('back up', nothing, async (world) => world.backUp()),
+    step(
+      'restore',
+      nothing,
+      async (world) => world.restore(),
+      (world) => world.hasBackup,
+    ),
     step(
       'promote',
       nothing,

@@ -128,6 +128,16 @@ export class NaiveStore {
       .filter((fact) => !this.dropped.has(fact));
   }
 
+  /** The same facts, and which of them were dropped. */
+  copy(): NaiveStore {
+    const copy = new NaiveStore();
+    copy.horizon = this.horizon;
+    for (const [id, facts] of this.facts) copy.facts.set(id, [...facts]);
+    for (const fact of this.dropped) copy.dropped.add(fact);
+    for (const fact of this.perhapsDropped) copy.perhapsDropped.add(fact);
+    return copy;
+  }
+
   erase(id: string): void {
     this.facts.delete(id);
   }

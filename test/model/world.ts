@@ -13,6 +13,7 @@ import type { Erasure, FeatureView } from '../../src/store/catalogue.ts';
 import type { Compaction } from '../../src/store/compaction.ts';
 import { vectorBytes } from '../../src/store/dtype.ts';
 import type { ErasureScope } from '../../src/store/erasures.ts';
+import { restoreBackup } from '../../src/store/restore.ts';
 import { openStore, type Store, type ViewSettings } from '../../src/store/store.ts';
 import { verifyStore } from '../../src/store/verify.ts';
 import type { VersionStore } from '../../src/store/version-store.ts';
@@ -46,6 +47,15 @@ interface NaiveView {
   targets: Target[];
 }
 
+/** A copy of the store, and what a store must hold that it is restored into. */
+interface Backup {
+  directory: string;
+  snapshot: number;
+  views: Map<string, NaiveView>;
+  /** Erasures after it: they hold in what is restored (A8). */
+  erasures: { scope: ErasureScope; ids: readonly string[] }[];
+}
+
 /** Entities: one id starts another one, one is as long as an id can be. */
 export const IDS = ['ada', 'adamant', 'bob', 'zoë 🌊', 'l'.repeat(1_024), 'nobody'];
 
@@ -71,6 +81,7 @@ export class World {
   private directory: string;
   private replicaDirectory = '';
   private erased = new Map<string, Set<string>>();
+  private lastBackup: Backup | undefined;
   private receipts: string[] = [];
   private lastCreated = Number.NEGATIVE_INFINITY;
   private running = new Set<Promise<unknown>>();
@@ -248,6 +259,7 @@ export class World {
     for (const { naive, view } of this.targets()) {
       for (const id of ids) if (this.isErased(view, id)) naive.erase(id);
     }
+    this.lastBackup?.erasures.push({ scope, ids });
     const receipt = await erasing;
     expect(receipt.entities).toBe(new Set(ids).size);
     if (!isBusy) expect(receipt.removed_at).toBeDefined();
@@ -419,6 +431,62 @@ export class World {
     this.lastCreated = Math.max(Number.NEGATIVE_INFINITY, ...facts.map(({ created }) => created));
   }
 
+  /** Copies the store into a directory of its own, and what it must hold. */
+  async backUp(): Promise<void> {
+    await this.settle();
+    const directory = this.newDirectory();
+    const { snapshot } = await this.store.backup(directory);
+    const views = new Map(
+      Array.from(this.views, ([name, { view, targets }]) => {
+        const copies = targets.map((target) => {
+          const naive = target.naive.copy();
+          // A backup leaves behind what compaction does.
+          for (const fact of naive.dropping()) naive.dropped.add(fact);
+          naive.perhapsDropped.clear();
+          return { ...target, naive, sent: [...target.sent] };
+        });
+        return [name, { view, targets: copies }];
+      }),
+    );
+    this.lastBackup = { directory, snapshot, views, erasures: [] };
+    this.snapshots.push(snapshot);
+  }
+
+  get hasBackup(): boolean {
+    return this.lastBackup !== undefined;
+  }
+
+  /** Puts the last backup in the place of the store; what was erased since stays erased (A8). */
+  async restore(): Promise<void> {
+    await this.settle();
+    await this.store.close();
+    await this.replica?.close();
+    this.replica = undefined;
+    const { directory, snapshot, views, erasures } = this.lastBackup!;
+    // What is put aside is called by the time.
+    this.clock.now++;
+    const settings = { replace: true, erasedFrom: undefined, noNewerErasures: false };
+    const restored = await restoreBackup(directory, this.directory, settings, this.clock.read);
+    expect(restored.snapshot).toBe(snapshot);
+    this.store = openStore(this.directory, this.clock.read);
+    await this.store.maintenance.run(undefined, async () => {});
+    this.views.clear();
+    for (const [name, { view, targets }] of views) {
+      const copies = targets.map((target) => ({ ...target, naive: target.naive.copy() }));
+      for (const { naive } of copies) {
+        naive.isErased = (id) => this.isErased(name, id);
+        for (const { scope, ids } of erasures) {
+          if (scope.entity !== view.entity || (scope.view ?? name) !== name) continue;
+          for (const id of ids) naive.erase(id);
+        }
+      }
+      this.views.set(name, { view, targets: copies });
+    }
+    this.snapshots = [...this.snapshots.filter((each) => each <= snapshot), this.store.snapshot];
+    this.beginAnew();
+    for (const target of this.targets()) target.logRead = this.store.snapshot;
+  }
+
   /** Brings a second store to where this one is. */
   async follow(pageRows: number): Promise<Store> {
     if (this.replica === undefined) {
@@ -440,6 +508,7 @@ export class World {
     this.store = replica;
     this.replica = undefined;
     this.receipts = [];
+    this.lastBackup = undefined;
     this.beginAnew();
     // It dropped nothing of what its leader compacted, and had not all that the leader had dropped.
     for (const { naive } of this.targets()) {

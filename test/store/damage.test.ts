@@ -8,7 +8,7 @@ import { seeded } from '../model/random.ts';
 import type { Flip } from './damage-child.ts';
 import { damage, FILES, filled, wrongAnswers } from './damage.ts';
 
-const FLIPS = Number(process.env['DAMAGE_FLIPS'] ?? 240);
+const FLIPS = Number(process.env['DAMAGE_FLIPS'] ?? 150);
 
 test(`of ${FLIPS} bytes flipped anywhere none changes an answer that verify does not warn of`, async () => {
   const { directory, asked, answers } = await filled();

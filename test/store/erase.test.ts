@@ -439,3 +439,17 @@ test('what was erased of a view that is dropped is gone with its files (A8)', as
   await store.dropView('job');
   expect(store.catalogue.mustGetReceipt(id).compacted_at).toBeDefined();
 });
+
+test('an erasure whose end a crash kept from being written down is over at the next start (A8)', async () => {
+  const { store, directory } = await filled();
+  const { id } = await store.erase(JOBS, [GONE]);
+  vi.spyOn(store.catalogue, 'putReceipt').mockImplementation(() => {
+    throw new Error('the disk is full');
+  });
+  await expect(store.compact('job', 'v1')).rejects.toThrow('the disk is full');
+  await store.close();
+  const again = open(directory);
+  await settle(again);
+  expect(again.waitingErasures).toBe(0);
+  expect(again.catalogue.mustGetReceipt(id).compacted_at).toBeDefined();
+});
