@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 import kafkajs, { type Admin, type Kafka, type Message, type Producer } from 'kafkajs';
-import { afterAll, describe, inject } from 'vitest';
+import { afterAll, describe, inject, vi } from 'vitest';
 
 import { createClient, type Log } from '../../src/ingest/kafka/client.ts';
 
@@ -46,6 +46,8 @@ export class Cluster {
     const topic = `t-${randomUUID()}`;
     await this.admin.connect();
     await this.admin.createTopics({
+      // kafkajs waits badly: a broker that does not know of the topic yet ends it with an error.
+      waitForLeaders: false,
       topics: [
         {
           topic,
@@ -54,6 +56,12 @@ export class Cluster {
         },
       ],
     });
+    const leaders = async (): Promise<number> => {
+      const { topics } = await this.admin.fetchTopicMetadata({ topics: [topic] });
+      return topics[0]!.partitions.filter(({ leader }) => leader >= 0).length;
+    };
+    const known = () => leaders().catch(() => 0);
+    await vi.waitUntil(async () => (await known()) === partitions, { timeout: 30_000 });
     return topic;
   }
 
