@@ -16,6 +16,7 @@ import {
   type BackupFile,
   type BackupVersion,
   describeFile,
+  isBackup,
   type Manifest,
   writeManifest,
 } from './manifest.ts';
@@ -95,6 +96,9 @@ function requireTarget(directory: string, target: string): void {
     others = readdirSync(target).filter((name) => name !== 'lost+found');
   } catch (error) {
     throw asRefusal(target, error);
+  }
+  if (others.includes(CATALOGUE_FOLDER) && !isBackup(target)) {
+    throw refused(target, 'it holds a store, or a backup that was broken off: remove that first');
   }
   if (others.length > 0) throw refused(target, 'it is not empty: name an empty or a new one');
 }

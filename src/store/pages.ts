@@ -59,15 +59,25 @@ export async function checkPages(
 }
 
 interface Node {
-  key: Buffer;
+  /** Where its key begins in the page, and where it ends: there its value begins. */
+  from: number;
+  at: number;
   /** Of a branch: the page below. */
   page: number;
   /** Of a leaf. */
   flags: number;
   valueBytes: number;
-  /** Where what comes after the key stands in the page. */
-  at: number;
 }
+
+/** Negative when the key in `a` from `from` up to `end` comes before that in `b`. */
+type Compare = (
+  a: Buffer,
+  from: number,
+  end: number,
+  b: Buffer,
+  fromB: number,
+  endB: number,
+) => number;
 
 interface Counted {
   branches: number;
@@ -76,8 +86,14 @@ interface Counted {
   entries: number;
 }
 
-/** Found something that makes no sense to follow. */
-class Damage extends Error {}
+/** Something was found that makes no sense to follow. */
+class Damage {
+  readonly message: string;
+
+  constructor(message: string) {
+    this.message = message;
+  }
+}
 
 class Walk {
   private file: FileHandle;
@@ -118,7 +134,7 @@ class Walk {
       free.push(...(await this.freePages(node, page)));
     });
     await this.tree('the list of databases', this.state.main, 0, async (node, page) => {
-      const name = node.key.toString().replace(/\0$/, '');
+      const name = page.toString('utf8', node.from, node.at).replace(/\0$/, '');
       tables.push(name);
       if (node.flags !== IS_TREE || node.valueBytes !== TREE_BYTES) {
         throw new Damage(`the entry of ${JSON.stringify(name)} is no database`);
@@ -189,7 +205,7 @@ class Walk {
     level: number,
     walk: {
       counted: Counted;
-      compare: (a: Buffer, b: Buffer) => number;
+      compare: Compare;
       leaf: ((node: Node, page: Buffer) => Promise<void>) | undefined;
     },
     least?: Buffer,
@@ -200,28 +216,21 @@ class Walk {
     if (level < 1) throw new Damage(`page ${number} is deeper than the tree`);
     const page = await this.take(number, 1, isLeaf ? LEAF : BRANCH);
     const nodes = nodesOf(page, number, isLeaf);
-    // The first key of a branch is not looked at: all that is less than the second is below it.
-    const keys = nodes.map(({ key }, at) => (isLeaf || at > 0 ? key : undefined));
-    for (const [at, key] of keys.entries()) {
-      if (key === undefined) continue;
-      const before = keys[at - 1] ?? (at === 0 || !isLeaf ? least : undefined);
-      const isRising = before === undefined || compare(before, key) < (before === least ? 1 : 0);
-      if (!isRising || (bound !== undefined && compare(key, bound) >= 0)) {
-        throw new Damage(`the keys of page ${number} are out of order`);
-      }
-    }
+    checkOrder(number, page, nodes, isLeaf, compare, least, bound);
     if (isLeaf) {
       counted.leaves++;
       counted.entries += nodes.length;
       for (const node of nodes) {
         if (node.flags === IN_OWN_PAGES) counted.overflows += await this.ownPages(node, page);
-        await leaf?.(node, page);
+        if (leaf !== undefined) await leaf(node, page);
       }
       return;
     }
     counted.branches++;
+    // Below the first is all that comes before the second, whatever its key says.
+    const bounds = nodes.slice(1).map(({ from, at }) => page.subarray(from, at));
     for (const [at, node] of nodes.entries()) {
-      await this.page(node.page, level - 1, walk, keys[at] ?? least, keys[at + 1] ?? bound);
+      await this.page(node.page, level - 1, walk, bounds[at - 1] ?? least, bounds[at] ?? bound);
     }
   }
 
@@ -321,18 +330,20 @@ class Walk {
   }
 }
 
+/** How many bytes each node of a page takes, by where it begins; used again for every page. */
+const taken = new Uint16Array(PAGE_BYTES);
+
 /** The nodes of a page, which fill its end without a gap. */
 function nodesOf(page: Buffer, number: number, isLeaf: boolean): Node[] {
-  const broken = new Damage(`the entries of page ${number} do not fit it`);
   const end = page.readUInt16LE(20);
   const start = page.readUInt16LE(22);
   const room = PAGE_BYTES - HEADER_BYTES;
-  if (end % 2 !== 0 || end === 0 || end > start || start > room) throw broken;
+  if (end % 2 !== 0 || end === 0 || end > start || start > room) throw notFitting(number);
   const nodes: Node[] = [];
-  const extents: [number, number][] = [];
+  const starts = new Uint16Array(end / 2);
   for (let slot = 0; slot < end; slot += 2) {
     const offset = page.readUInt16LE(HEADER_BYTES + slot);
-    if (offset < start || offset + NODE_BYTES > room) throw broken;
+    if (offset < start || offset + NODE_BYTES > room) throw notFitting(number);
     const at = HEADER_BYTES + offset;
     const flags = page.readUInt16LE(at + 4);
     const keyBytes = page.readUInt16LE(at + 6);
@@ -340,23 +351,54 @@ function nodesOf(page: Buffer, number: number, isLeaf: boolean): Node[] {
     const isKnown = !isLeaf || flags === 0 || flags === IN_OWN_PAGES || flags === IS_TREE;
     const stored = !isLeaf ? 0 : flags === IN_OWN_PAGES ? HEADER_BYTES : valueBytes;
     const bytes = NODE_BYTES + keyBytes + stored;
-    if (!isKnown || offset + bytes > room) throw broken;
-    extents.push([offset, offset + bytes + (bytes % 2)]);
+    if (!isKnown || offset + bytes > room) throw notFitting(number);
+    starts[slot / 2] = offset;
+    taken[offset] = bytes + (bytes % 2);
+    const from = at + NODE_BYTES;
     nodes.push({
-      key: page.subarray(at + NODE_BYTES, at + NODE_BYTES + keyBytes),
+      from,
+      at: from + keyBytes,
       page: valueBytes + flags * 2 ** 32,
       flags,
       valueBytes,
-      at: at + NODE_BYTES + keyBytes,
     });
   }
   let next = start;
-  for (const [from, to] of extents.toSorted(([a], [b]) => a - b)) {
-    if (from !== next) throw broken;
-    next = to;
+  for (const from of starts.toSorted()) {
+    if (from !== next) throw notFitting(number);
+    next += taken[from]!;
   }
-  if (next !== room) throw broken;
+  if (next !== room) throw notFitting(number);
   return nodes;
+}
+
+function notFitting(number: number): Damage {
+  return new Damage(`the entries of page ${number} do not fit it`);
+}
+
+function checkOrder(
+  number: number,
+  page: Buffer,
+  nodes: readonly Node[],
+  isLeaf: boolean,
+  compare: Compare,
+  least: Buffer | undefined,
+  bound: Buffer | undefined,
+): void {
+  const first = isLeaf ? 0 : 1;
+  for (let at = first; at < nodes.length; at++) {
+    const { from, at: end } = nodes[at]!;
+    const before = at > first ? nodes[at - 1]! : undefined;
+    const isAbove =
+      before === undefined
+        ? least === undefined || compare(least, 0, least.byteLength, page, from, end) <= 0
+        : compare(page, before.from, before.at, page, from, end) < 0;
+    const isBelow =
+      at < nodes.length - 1 ||
+      bound === undefined ||
+      compare(page, from, end, bound, 0, bound.byteLength) < 0;
+    if (!isAbove || !isBelow) throw new Damage(`the keys of page ${number} are out of order`);
+  }
 }
 
 function isSameState(a: FileState, b: FileState): boolean {
@@ -370,11 +412,30 @@ function isSameState(a: FileState, b: FileState): boolean {
   );
 }
 
-function compareBytes(a: Buffer, b: Buffer): number {
-  return Buffer.compare(a, b);
+function compareBytes(
+  a: Buffer,
+  from: number,
+  end: number,
+  b: Buffer,
+  fromB: number,
+  endB: number,
+): number {
+  const length = Math.min(end - from, endB - fromB);
+  for (let at = 0; at < length; at++) {
+    const difference = a[from + at]! - b[fromB + at]!;
+    if (difference !== 0) return difference;
+  }
+  return end - from - (endB - fromB);
 }
 
-function compareNumbers(a: Buffer, b: Buffer): number {
-  if (a.byteLength !== 8 || b.byteLength !== 8) throw new Damage('a key is no transaction');
-  return Number(a.readBigUInt64LE(0) - b.readBigUInt64LE(0));
+function compareNumbers(
+  a: Buffer,
+  from: number,
+  end: number,
+  b: Buffer,
+  fromB: number,
+  endB: number,
+): number {
+  if (end - from !== 8 || endB - fromB !== 8) throw new Damage('a key is no transaction');
+  return Number(a.readBigUInt64LE(from) - b.readBigUInt64LE(fromB));
 }

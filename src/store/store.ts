@@ -24,7 +24,7 @@ import { maintain, type Maintained, type MaintenanceSettings } from './maintain.
 import { Maintenance } from './maintenance.ts';
 import { isBackup, type Manifest } from './manifest.ts';
 import { Replica } from './replica.ts';
-import { finishRestore } from './swap.ts';
+import { abandonRestore, finishRestore } from './swap.ts';
 import { upgradeDirectory } from './upgrade.ts';
 import type { VersionStore } from './version-store.ts';
 import { nameOf, Versions } from './versions.ts';
@@ -139,6 +139,7 @@ function lockAndOpen(directory: string, clock: () => Micros): Store {
   const format = claimDirectory(directory);
   const lock = lockDirectory(directory);
   try {
+    abandonRestore(directory);
     if (format < FORMAT_VERSION) {
       upgradeDirectory(directory);
       writeFormat(directory);

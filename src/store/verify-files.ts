@@ -88,7 +88,7 @@ class Check {
       this.lastVectorId = id;
       this.attempt('the vector pool', () => vectors.verify(id));
       this.checked.vectors++;
-      await this.step();
+      if (this.step()) await this.rest();
     }
   }
 
@@ -113,7 +113,7 @@ class Check {
       const isReadable = this.attempt(at, () => chunk.point(bytes, bytes.byteLength));
       if (isReadable) this.attempt(at, () => this.chunk(at, key, chunk, last));
       this.checked.chunks++;
-      await this.step();
+      if (this.step()) await this.rest();
       if (typeof key === 'string') entity = last = undefined;
       else if (isReadable) last = orderAt(chunk, chunk.count - 1);
     }
@@ -157,7 +157,7 @@ class Check {
 
   /** Every change must stand in a timeline just so; with equal counts there is nothing else in one. */
   private async log(): Promise<void> {
-    const { files, options } = this;
+    const { files } = this;
     let after = 0;
     for (;;) {
       let changes: Change[] = [];
@@ -166,20 +166,26 @@ class Check {
       });
       if (!isReadable) return;
       for (const change of changes) {
-        const where = `the log, seq ${change.seq}`;
-        if (!options.isMoving && !files.log.has(change.seq)) this.report(where, 'it is not found');
-        this.attempt(where, () => {
-          const isThere = files.timelines.has(change.entityId, change);
-          // While others write, an erasure may have come between.
-          if (!isThere && !options.isMoving) {
-            this.report(where, `${nameOf(change.entityId)} has no such revision`);
-          }
-        });
+        this.change(change);
         this.checked.changes++;
-        await this.step();
+        if (this.step()) await this.rest();
       }
       if (changes.length < PAGE) return;
       after = changes.at(-1)!.seq;
+    }
+  }
+
+  private change(change: Change): void {
+    const { files, options } = this;
+    const report = (what: string): void => this.report(`the log, seq ${change.seq}`, what);
+    try {
+      // While others write, an erasure may have come between.
+      if (!options.isMoving && !files.log.has(change.seq)) report('it is not found');
+      if (!files.timelines.has(change.entityId, change) && !options.isMoving) {
+        report(`${nameOf(change.entityId)} has no such revision`);
+      }
+    } catch (error) {
+      report(messageOf(error));
     }
   }
 
@@ -199,7 +205,7 @@ class Check {
         } else if (!options.isMoving && inputs.vectorId(hash) !== vectorId) {
           this.report(name, 'it is not found');
         }
-        await this.step();
+        if (this.step()) await this.rest();
       }
       if (page.length < PAGE) return;
       after = page.at(-1)!.hash;
@@ -224,7 +230,7 @@ class Check {
       });
       if (!isReadable || page.length === 0) return;
       after = page.at(-1);
-      await this.step();
+      if (this.step()) await this.rest();
     }
   }
 
@@ -251,11 +257,16 @@ class Check {
     }
   }
 
-  private async step(): Promise<void> {
-    this.options.signal?.throwIfAborted();
+  /** Counts one thing more as checked; whether it is time to rest. */
+  private step(): boolean {
     if (++this.steps % 1_000 === 0) this.options.onProgress?.(this.steps);
     // A look at the clock for each would cost more than what is checked.
-    if (this.steps % 32 === 0) await this.pace.rest();
+    return this.steps % 32 === 0;
+  }
+
+  private async rest(): Promise<void> {
+    this.options.signal?.throwIfAborted();
+    await this.pace.rest();
   }
 
   private attempt(at: string, check: () => void): boolean {
@@ -263,10 +274,14 @@ class Check {
       check();
       return true;
     } catch (error) {
-      this.report(at, error instanceof Error ? error.message : String(error));
+      this.report(at, messageOf(error));
       return false;
     }
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function nameOf(id: string): string {

@@ -99,6 +99,7 @@ test('a restore in the place of a store, killed at any step, leaves the one or t
     const isKilled = await kill({ backup, directory, replace: true, step });
     const content = await contentOf(directory);
     seen.add(content);
+    expect(readdirSync(directory)).not.toContain('restoring');
     expect((await verifyStore(directory)).problems).toEqual([]);
     const settings = { replace: true, erasedFrom: undefined, noNewerErasures: false };
     await restoreBackup(backup, directory, settings, clock);

@@ -1,39 +1,34 @@
 import fc from 'fast-check';
 
 import type { ErasureScope } from '../../src/store/erasures.ts';
+import type { Copies } from './copies.ts';
 import { askAll, expectAlike, expectJoin, glimpse } from './questions.ts';
 import { seeded } from './random.ts';
-import { IDS, type Row, type Target, type World } from './world.ts';
+import { IDS, type Row, type Target } from './target.ts';
+import * as upkeep from './upkeep.ts';
+import type { World } from './world.ts';
 
 /** What was run, for the record. */
 export const counts = { histories: 0, commands: 0, answers: 0 };
 
 /** One step of a history, shown by what it was made of. */
-class Step<T> implements fc.AsyncCommand<World, World> {
+class Step<T> implements fc.AsyncCommand<World, Copies> {
   private name: string;
   private data: T;
-  private work: (world: World, data: T) => Promise<void>;
-  private isPossible: (world: World) => boolean;
+  private work: Work<T>;
 
-  constructor(
-    name: string,
-    data: T,
-    work: (world: World, data: T) => Promise<void>,
-    isPossible: (world: World) => boolean,
-  ) {
+  constructor(name: string, data: T, work: Work<T>) {
     this.name = name;
     this.data = data;
     this.work = work;
-    this.isPossible = isPossible;
   }
 
-  check(world: Readonly<World>): boolean {
-    return this.isPossible(world as World);
+  check(): boolean {
+    return true;
   }
 
-  async run(world: World): Promise<void> {
-    if (process.env.MODEL_LOG) process.stdout.write(`${this.name} ${JSON.stringify(this.data)}\n`);
-    await this.work(world, this.data);
+  async run(world: World, copies: Copies): Promise<void> {
+    await this.work(world, this.data, copies);
     counts.commands++;
   }
 
@@ -42,15 +37,11 @@ class Step<T> implements fc.AsyncCommand<World, World> {
   }
 }
 
+type Work<T> = (world: World, data: T, copies: Copies) => Promise<void>;
 type Command = fc.Arbitrary<Step<unknown>>;
 
-function step<T>(
-  name: string,
-  data: fc.Arbitrary<T>,
-  work: (world: World, data: T) => Promise<void>,
-  isPossible: (world: World) => boolean = () => true,
-): Command {
-  return data.map((value) => new Step(name, value, work, isPossible) as Step<unknown>);
+function step<T>(name: string, data: fc.Arbitrary<T>, work: Work<T>): Command {
+  return data.map((value) => new Step(name, value, work) as Step<unknown>);
 }
 
 const pick = fc.nat(5);
@@ -196,7 +187,7 @@ async function together(
     settings && (async () => change(world, settings)),
     erasure && (async () => erase(world, erasure)),
     horizon && (async () => advanceHorizon(world, horizon)),
-    compact !== null && (async () => void world.compact(world.target(compact))),
+    compact !== null && (async () => void upkeep.compact(world, world.target(compact))),
   ];
   // In any order, and the later ones while the first are on their way.
   for (const one of others) {
@@ -211,6 +202,15 @@ async function later(work: () => Promise<unknown>, turns: number): Promise<unkno
   return work();
 }
 
+async function follow(
+  world: World,
+  { page, seed: from }: { page: number; seed: number },
+  copies: Copies,
+): Promise<void> {
+  const replica = await copies.follow(page);
+  counts.answers += expectAlike(world, replica, seeded(from), 5);
+}
+
 const nothing = fc.constant(null);
 
 /** What a history is made of; as often as they stand here. */
@@ -223,7 +223,7 @@ export function commands(): Command[] {
     world.clock.now = Math.max(0, world.clock.now + by);
   });
   const compacting = step('begin to compact', pick, async (world, target) => {
-    void world.compact(world.target(target));
+    void upkeep.compact(world, world.target(target));
   });
   return [
     pushing,
@@ -244,51 +244,38 @@ export function commands(): Command[] {
     step('lift', erasureShape, async (world, shape) => world.lift(...scopeOf(world, shape))),
     step('change', settingsShape, async (world, shape) => change(world, shape)),
     step('advance the horizon', horizonShape, advanceHorizon),
-    step('compact', pick, async (world, target) => world.compactAlone(world.target(target))),
+    step('compact', pick, async (world, target) =>
+      upkeep.compactAlone(world, world.target(target)),
+    ),
     step('settle', nothing, async (world) => world.settle()),
     step('maintain', fc.record({ share: fc.nat(10), within: fc.nat(50) }), async (world, due) =>
-      world.maintain(due.share / 10, due.within),
+      upkeep.maintain(world, due.share / 10, due.within),
     ),
     step('reopen', nothing, async (world) => world.reopen()),
-    step('backfill', pick, async (world, view) => {
-      const name = world.viewAt(view);
-      if (world.views.get(name)!.targets.length === 1) await world.backfill(name);
-    }),
+    step('backfill', pick, async (world, view) => world.backfill(world.viewAt(view))),
     step('drop', pick, async (world, view) => {
       await world.drop(world.viewAt(view));
       if (world.views.size === 0) world.createAt(view % 3);
     }),
     step('create', fc.nat(2), async (world, view) => world.createAt(view)),
-    step(
-      'follow',
-      fc.record({ page: fc.integer({ min: 1, max: 50 }), seed }),
-      async (world, shape) => {
-        const replica = await world.follow(shape.page);
-        counts.answers += expectAlike(world, replica, seeded(shape.seed), 5);
-      },
-    ),
-    step('back up', nothing, async (world) => world.backUp()),
-    step(
-      'restore',
-      nothing,
-      async (world) => world.restore(),
-      (world) => world.hasBackup,
-    ),
-    step(
-      'promote',
-      nothing,
-      async (world) => world.promote(),
-      (world) => world.replica !== undefined,
-    ),
+    step('follow', fc.record({ page: fc.integer({ min: 1, max: 50 }), seed }), follow),
+    step('back up', nothing, async (_world, _data, copies) => copies.backUp()),
+    step('restore', nothing, async (_world, _data, copies) => {
+      if (copies.hasBackup) await copies.restore();
+    }),
+    step('promote', nothing, async (_world, _data, copies) => {
+      if (copies.hasReplica) await copies.promote();
+    }),
   ];
 }
 
 /** After a history: questions without end, the files in order, and the same questions again. */
-export async function finish(world: World, from: number): Promise<void> {
+export async function finish(world: World, copies: Copies, from: number): Promise<void> {
   const random = seeded(from);
   counts.answers += askAll(world, random, 40);
   counts.answers += await expectJoin(world, random, 100);
-  await world.finish();
+  await upkeep.finish(world);
+  await copies.finish();
   counts.answers += askAll(world, random, 40);
   counts.histories++;
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { commands, counts, finish } from './commands.ts';
+import { Copies } from './copies.ts';
 import { World } from './world.ts';
 
 /**
@@ -28,10 +29,12 @@ async function runHistories(seed: number, runs: number, replay?: string): Promis
   );
   const property = fc.asyncProperty(histories, async (history) => {
     const world = new World();
+    const copies = new Copies(world);
     try {
-      await fc.asyncModelRun(() => ({ model: world, real: world }), history);
-      await finish(world, seed);
+      await fc.asyncModelRun(() => ({ model: world, real: copies }), history);
+      await finish(world, copies, seed);
     } finally {
+      await copies.close();
       await world.close();
     }
   });
@@ -39,9 +42,11 @@ async function runHistories(seed: number, runs: number, replay?: string): Promis
     seed,
     numRuns: runs,
     interruptAfterTimeLimit: SHRINKING,
+    markInterruptAsFailure: true,
     ...(path !== undefined && { path }),
   });
-  if (!done.failed || done.counterexample === null) return;
+  if (!done.failed) return;
+  if (done.counterexample === null) throw new Error(`the histories of seed ${seed} did not end`);
   const history = fc.stringify(done.counterexample[0]);
   const replayOf = /replayPath="([^"]*)"/.exec(history)?.[1] ?? '';
   throw new Error(
@@ -52,7 +57,7 @@ async function runHistories(seed: number, runs: number, replay?: string): Promis
 }
 
 test(
-  'any history of pushes, deletes, erasures, retention, compaction, backfills, drops and restarts answers as the naive model does (A1–A11)',
+  'any history of pushes, deletes, erasures, retention, compaction, backfills, backups, drops and restarts answers as the naive model does (A1–A11)',
   async () => {
     if (REPLAY !== undefined) {
       const [seed, ...rest] = REPLAY.split(' ');

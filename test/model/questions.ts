@@ -9,7 +9,8 @@ import { gather, resolveMany, resolveSpine } from '../../src/timetravel/lookup.t
 import { ANY_AGE, BOUNDARIES, KNOWLEDGE, type Question } from '../../src/timetravel/question.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
 import type { NaiveStore } from './naive.ts';
-import { IDS, type Target, vectorOf, type World } from './world.ts';
+import { IDS, type Target, vectorOf } from './target.ts';
+import type { World } from './world.ts';
 
 type Random = (below: number) => number;
 

@@ -265,7 +265,9 @@ test('a directory that cannot take a backup is refused with what is wrong, and l
   const { store, directory } = newStore();
   const scratch = tempDirectory();
   const full = join(scratch, 'full');
+  const broken = join(scratch, 'broken');
   mkdirSync(full);
+  mkdirSync(join(broken, 'catalogue'), { recursive: true });
   writeFileSync(join(full, 'photo'), 'x');
   writeFileSync(join(scratch, 'file'), 'x');
   symlinkSync(directory, join(scratch, 'link'));
@@ -274,6 +276,7 @@ test('a directory that cannot take a backup is refused with what is wrong, and l
     [join(directory, 'backups/one'), 'it is in the data directory'],
     [join(scratch, 'link/one'), 'it is in the data directory'],
     [full, 'it is not empty'],
+    [broken, 'a backup that was broken off'],
     [join(scratch, 'file'), 'ENOTDIR'],
     [join(scratch, 'file/one'), 'ENOTDIR'],
   ] as const) {
