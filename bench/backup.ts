@@ -73,7 +73,9 @@ async function run({ title, revisions, entities, dim }: Shape): Promise<void> {
   });
   await measure('restore', async () => {
     const settings = { replace: false, erasedFrom: undefined, noNewerErasures: true };
-    return (await restoreBackup(backup, join(folder, 'restored'), settings, systemClock)).bytes;
+    return (
+      await restoreBackup(backup, join(folder, 'restored'), settings, systemClock, Math.random)
+    ).bytes;
   });
   await done();
   rmSync(folder, { recursive: true, force: true });

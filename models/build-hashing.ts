@@ -9,10 +9,12 @@ import { encodeModel, FLOAT, INT64, INT8 } from './onnx-writer.ts';
 // projection: hashed features in, a short vector out, so that texts with words in common are close.
 //
 //   ids [rows, tokens] ── Gather ── Cast ──┐
-//                     table                MatMul ── Squeeze ── LpNormalization ── vector
+//                     table                MatMul ── Squeeze ── sum
 //   weights [rows, tokens] ── Unsqueeze ───┘
 //
-// A padded token has weight 0, so the weights are the mask as well.
+// A padded token has weight 0, so the weights are the mask as well. Weights are multiples of 1/256
+// and the table is ±1: sums below 2^16 are exact in float32, in whatever order and batch a machine
+// adds them up. What divides them by their length is not in the graph, for the same reason.
 
 const DIM = 128;
 const BUCKETS = 4_096;
@@ -44,7 +46,7 @@ export function buildHashingModel(): Record<string, Buffer> {
       { name: 'ids', type: INT64, dims: ['rows', 'tokens'] },
       { name: 'weights', type: FLOAT, dims: ['rows', 'tokens'] },
     ],
-    outputs: [{ name: 'vector', type: FLOAT, dims: ['rows', DIM] }],
+    outputs: [{ name: 'sum', type: FLOAT, dims: ['rows', DIM] }],
     constants: [
       {
         name: 'table',
@@ -60,12 +62,6 @@ export function buildHashingModel(): Record<string, Buffer> {
       { op: 'Unsqueeze', inputs: ['weights', 'axis'], output: 'row_of_weights' },
       { op: 'MatMul', inputs: ['row_of_weights', 'rows_of_features'], output: 'sums' },
       { op: 'Squeeze', inputs: ['sums', 'axis'], output: 'sum' },
-      {
-        op: 'LpNormalization',
-        inputs: ['sum'],
-        output: 'vector',
-        attributes: { axis: -1, p: 2 },
-      },
     ],
   });
   const manifest: Manifest = {
@@ -78,7 +74,7 @@ export function buildHashingModel(): Record<string, Buffer> {
     graph: GRAPH_FILE,
     tokenizer: {
       kind: 'hashing',
-      scheme: 'words-ngrams-fnv1a32',
+      scheme: 'words-ngrams-fnv1a32-256ths',
       buckets: BUCKETS,
       ngram_min: 3,
       ngram_max: 4,
@@ -88,10 +84,10 @@ export function buildHashingModel(): Record<string, Buffer> {
     // As many as there are buckets: a text is never cut.
     max_tokens: BUCKETS,
     pooling: 'none',
-    normalise: false,
+    normalise: true,
     dim: DIM,
     inputs: { ids: 'ids', weights: 'weights' },
-    output: 'vector',
+    output: 'sum',
     sha256: { [GRAPH_FILE]: createHash('sha256').update(graph).digest('hex') },
   };
   return { [GRAPH_FILE]: graph, [MANIFEST_FILE]: Buffer.from(formatManifest(manifest)) };

@@ -11,16 +11,19 @@
 export const FLOAT = 1;
 export const INT8 = 3;
 export const INT64 = 7;
+export const FLOAT16 = 10;
 
-export type ElementType = typeof FLOAT | typeof INT8 | typeof INT64;
+export type ElementType = typeof FLOAT | typeof INT8 | typeof INT64 | typeof FLOAT16;
 
-/** A tensor whose numbers are part of the file: raw little-endian bytes. */
-export interface Constant {
+/**
+ * A tensor whose numbers are part of the file, raw little-endian bytes, or lie in a file beside it
+ * from a byte on.
+ */
+export type Constant = {
   name: string;
   type: ElementType;
   dims: readonly number[];
-  bytes: Uint8Array;
-}
+} & ({ bytes: Uint8Array } | { file: string; offset: number; length: number });
 
 /** A tensor that the graph takes or gives; a dimension that varies is a name. */
 export interface Port {
@@ -81,13 +84,23 @@ function encodeNode({ op, inputs, output, attributes = {} }: Node): Buffer {
   ]);
 }
 
-function encodeConstant({ name, type, dims, bytes: raw }: Constant): Buffer {
+function encodeConstant(constant: Constant): Buffer {
+  const { name, type, dims } = constant;
   return Buffer.concat([
     ...dims.map((dim) => number(1, dim)),
     number(2, type),
     text(8, name),
-    bytes(9, raw),
+    'bytes' in constant ? bytes(9, constant.bytes) : encodePlace(constant),
   ]);
+}
+
+/** Where external numbers lie: entries of texts, and that they are external. */
+function encodePlace(place: { file: string; offset: number; length: number }): Buffer {
+  const { file: location, offset, length } = place;
+  const entries = Object.entries({ location, offset, length }).map(([key, value]) =>
+    bytes(13, Buffer.concat([text(1, key), text(2, String(value))])),
+  );
+  return Buffer.concat([...entries, number(14, 1)]);
 }
 
 function encodePort({ name, type, dims }: Port): Buffer {

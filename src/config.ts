@@ -6,6 +6,9 @@ import { z } from 'zod';
 
 import { limitsSchema } from './api/limits.ts';
 import { TidemarkError } from './ground/errors.ts';
+import { namesSchemas } from './ingest/formats/encodings.ts';
+import { remoteModelSchema } from './ingest/inference/remote-config.ts';
+import { sinkConfigSchema } from './ingest/sink-config.ts';
 import { kafkaConnectionSchema, sourceConfigSchema } from './ingest/source-config.ts';
 
 const CONFIG_FILE = 'tidemark.yaml';
@@ -15,7 +18,26 @@ const NOT_SETTINGS = new Set(['TIDEMARK_URL']);
 
 const inferenceSchema = z.strictObject({
   provider: z.enum(['cpu', 'cuda']).default('cpu').describe('What runs the models.'),
+  workers: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe('Threads that run a model, each with its own copy of it in memory.'),
   threads: z.int().min(1).max(256).default(1).describe('CPU threads of one run of a model.'),
+  batch_texts: z.int().min(1).max(4_096).default(16).describe('Texts in one run of a model.'),
+  batch_tokens: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(2_048)
+    .describe('Tokens in one run of a model: texts times the longest of them.'),
+  queue_tokens: z
+    .int()
+    .min(1)
+    .max(1_000_000_000)
+    .default(262_144)
+    .describe('Tokens that may wait for a model: of requests, beyond, 429; of sources, they wait.'),
   text_chars: z
     .int()
     .min(1)
@@ -81,6 +103,12 @@ export const configSchema = z
       .transform((url) => url.replace(/\/+$/, ''))
       .optional()
       .describe('The address of a Tidemark to follow: makes this one a read replica of it.'),
+    follow_max_lag_seconds: z
+      .number()
+      .min(0)
+      .max(30 * 86_400)
+      .default(300)
+      .describe('A read replica whose data is older than this is not ready; 0: of any age.'),
     models: z.string().min(1).optional().describe('Folder of models; `models` in data if not set.'),
     log_level: z
       .enum(['trace', 'debug', 'info', 'warn', 'error', 'silent'])
@@ -97,23 +125,54 @@ export const configSchema = z
     backup: backupSchema.default(() => backupSchema.parse({})),
     skew_check: skewSchema.default(() => skewSchema.parse({})),
     inference: inferenceSchema.default(() => inferenceSchema.parse({})),
-    kafka: kafkaConnectionSchema.optional().describe('Where the sources read.'),
+    remote_models: z
+      .array(remoteModelSchema)
+      .default([])
+      .describe('Models that other servers run, which speak OpenAI’s embeddings.'),
+    kafka: kafkaConnectionSchema.optional().describe('Where the sources read and the sinks write.'),
     sources: z.array(sourceConfigSchema).default([]).describe('Topics that feed model versions.'),
+    sinks: z
+      .array(sinkConfigSchema)
+      .default([])
+      .describe('Topics that the committed revisions of model versions go to.'),
   })
   .refine(({ kafka, sources }) => sources.length === 0 || kafka !== undefined, {
     path: ['kafka'],
     error: 'expected the brokers that the sources read from',
   })
+  .refine(({ kafka, sinks }) => sinks.length === 0 || kafka !== undefined, {
+    path: ['kafka'],
+    error: 'expected the brokers that the sinks write to',
+  })
+  .refine(({ sinks }) => new Set(sinks.map(({ name }) => name)).size === sinks.length, {
+    path: ['sinks'],
+    error: 'expected another name for each sink: positions are kept by it',
+  })
+  .refine(
+    ({ remote_models }) =>
+      new Set(remote_models.map(({ name }) => name)).size === remote_models.length,
+    { path: ['remote_models'], error: 'expected another name for each remote model' },
+  )
   .refine(({ sources }) => new Set(sources.map(({ name }) => name)).size === sources.length, {
     path: ['sources'],
     error: 'expected another name for each source: offsets are kept by it',
+  })
+  .refine(({ kafka, sources }) => kafka?.registry !== undefined || !sources.some(isOfSchemas), {
+    path: ['kafka', 'registry'],
+    error: 'expected the url of the registry that has the schemas of a source that is avro',
   });
+
+function isOfSchemas({ mappings }: z.output<typeof sourceConfigSchema>): boolean {
+  return Object.values(mappings).some(({ encoding }) => namesSchemas(encoding));
+}
 
 /** The settings of a server, complete. Paths are absolute. */
 export type Config = z.output<typeof configSchema> & { models: string };
 
 /** Settings whose values are never shown. */
-const SECRET = /^kafka\.sasl\b/;
+const SECRET = /^(kafka\.(sasl|registry)|remote_models\.\d+\.url)\b/;
+/** They hold some, and what is wrong may be the whole that they stand in. */
+const SECRETIVE = new Set(['sasl', 'registry']);
 
 type Settings = Record<string, unknown>;
 
@@ -222,8 +281,12 @@ function describe(issue: z.core.$ZodIssue): string {
   const discriminator = issue.code === 'invalid_union' ? issue.discriminator : undefined;
   const got = discriminator === undefined ? issue.input : (issue.input as Settings)[discriminator];
   // What stands there may be a password, and messages end up in logs.
-  const shown = SECRET.test(key) && got !== undefined ? 'another value' : JSON.stringify(got);
+  const shown = SECRET.test(key) && got !== undefined ? 'another value' : show(got);
   return `${key}: got ${shown ?? 'nothing'}; ${issue.message}`;
+}
+
+function show(value: unknown): string | undefined {
+  return JSON.stringify(value, (name, inner: unknown) => (SECRETIVE.has(name) ? '…' : inner));
 }
 
 function badConfig(message: string): TidemarkError {

@@ -2,16 +2,25 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 
 import type { Readiness } from './api/deps.ts';
+import { listen } from './api/listen.ts';
 import { buildServer } from './api/server.ts';
 import type { Config } from './config.ts';
 import { TidemarkError } from './ground/errors.ts';
-import { systemClock } from './ground/time.ts';
+import { MICROS_PER_MILLI, systemClock } from './ground/time.ts';
+import { embedTexts } from './ingest/embed-texts.ts';
 import { Embedders } from './ingest/embedders.ts';
 import { Follower } from './ingest/follow/follower.ts';
 import { addReplicaMetrics } from './ingest/follow/metrics.ts';
+import { replicaCheck } from './ingest/follow/readiness.ts';
+import { EmbedMetrics } from './ingest/inference/metrics.ts';
+import { probeProvider, type ProviderInfo } from './ingest/inference/provider.ts';
+import { addSinkMetrics } from './ingest/kafka/sink-metrics.ts';
+import { Sinks } from './ingest/kafka/sinks.ts';
 import { KafkaSource } from './ingest/kafka/source.ts';
 import { addIngestMetrics } from './ingest/metrics.ts';
 import { Pipeline } from './ingest/pipeline.ts';
+import { replayLetters } from './ingest/replay.ts';
+import { deadLetterTopicOf } from './ingest/source-config.ts';
 import { openStore, type Store } from './store/store.ts';
 import { SkewCheck } from './timetravel/skew.ts';
 import { Upkeep } from './upkeep.ts';
@@ -27,17 +36,28 @@ export interface Tidemark {
 /**
  * Opens the store, starts the server, and then the sources; models get warm in the background, and
  * `/readyz` says when they are. A read replica follows its leader instead, until it is promoted.
- * Throws STORE_LOCKED, STORE_FORMAT, READ_ONLY_REPLICA for a directory that follows where no leader
- * is named, and what the address does not allow.
+ * Throws BAD_CONFIG for a provider that cannot be had, whether or not a model is in use yet,
+ * STORE_LOCKED, STORE_FORMAT, READ_ONLY_REPLICA for a directory that follows where no leader is
+ * named, and what the address does not allow.
  */
 export async function startTidemark(config: Config): Promise<Tidemark> {
   const logger = pino({ level: config.log_level, base: null });
+  const runsOn = await probeProvider(config.inference.provider);
   const store = openStore(config.data, systemClock);
   await refuseLeaderless(store, config);
-  const embedders = new Embedders(config.models, config.inference);
+  const registry = new Registry();
+  const embedders = new Embedders(
+    config.models,
+    config.inference,
+    new EmbedMetrics(registry),
+    logger,
+    config.remote_models,
+  );
   const pipeline = new Pipeline({
-    embedder: (name) => embedders.get(name),
+    embedder: (name, isNew) => embedders.get(name, isNew),
     copyPooled: (view, version, hash, out) => store.version(view, version).copyPooled(hash, out),
+    fields: (view, version) => store.version(view, version).fields,
+    isLatestOnly: (view) => store.catalogue.mustGetView(view).history === 'latest_only',
     textCharsMax: config.inference.text_chars,
   });
   const futureSkewMax = Math.round(config.max_future_skew_seconds * 1e6);
@@ -49,19 +69,20 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
         store,
         futureSkewMax,
         log: logger,
-        ...(source.format === 'json_fields' && {
+        ...(source.content === 'fields' && {
           preparer: (version) => pipeline.preparer(source.feature_view, version),
         }),
       }),
   );
-  const registry = new Registry();
   addIngestMetrics(registry, sources, pipeline);
+  const sinks = new Sinks(store, config, logger);
+  addSinkMetrics(registry, sinks.all);
   const follower =
     config.follow === undefined
       ? undefined
       : new Follower({ url: config.follow, store, log: logger, backoff });
   if (follower !== undefined) addReplicaMetrics(registry, follower);
-  const upkeep = new Upkeep(store, config.maintenance, logger);
+  const upkeep = new Upkeep(store, config.maintenance, logger, passed);
   upkeep.addMetrics(registry);
   const skew = new SkewCheck({
     store,
@@ -75,16 +96,26 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     store,
     ...(config.skew_check.sample > 0 && { skew }),
     limits: config.limits,
-    bindModel: async ({ name, prompt }) => pipeline.bind(name, prompt),
-    addTexts: async (view, version, batch, inputs) =>
-      pipeline.addTexts(view, version, batch, inputs),
-    readiness: () => readiness(store, embedders, sources, follower),
+    bindModel: async (model) => pipeline.bind(model),
+    addTexts: async (view, version, batch, records, signal) =>
+      pipeline.addRecords(view, version, batch, records, { lane: 'rest', signal }),
+    embed: async ({ model, texts, dimensions, signal }) => {
+      const name =
+        'name' in model ? model.name : await pipeline.modelName(model.view, model.version);
+      const found = await embedders.find(name);
+      const { text_chars: charsMax } = config.inference;
+      return embedTexts({ name, ...found }, texts, dimensions, charsMax, signal);
+    },
+    readiness: () =>
+      readiness(store, embedders, runsOn, sources, sinks, follower, config.follow_max_lag_seconds),
+    replayLetters: (at, letters) => replayLetters(store, sources, at, letters),
+    sinkTopics: sinkTopicsOf(config),
     promote: async () => {
-      await follower?.stop();
-      await store.replica.promote();
+      await (follower ?? store.replica).promote(Math.random);
       logger.info({ snapshot: store.snapshot }, 'promoted: this server leads now');
       startLeading();
     },
+    compacted: (outcome) => upkeep.noteAsked(outcome),
     backupDirectories: config.backup.directories,
     maxFutureSkew: futureSkewMax,
     logger: { level: config.log_level, base: null },
@@ -98,33 +129,50 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
       });
     }
     for (const source of sources) source.start();
+    sinks.start();
   }
 
-  async function stop(): Promise<void> {
+  async function close(): Promise<void> {
     upkeep.stop();
     // A request that waits for a compaction or a backup would hold the server up.
     await store.maintenance.close();
     await server.close();
     await follower?.stop();
-    await Promise.all(sources.map(async (source) => source.stop()));
+    await Promise.all([...sources.map(async (source) => source.stop()), sinks.stop()]);
     await embedders.close();
     skew.stop();
     await store.close();
-    logger.info('stopped');
   }
 
   try {
     // Before anybody can ask: it must take no writes by then.
     follower?.start();
-    const url = await server.listen({ host: config.host, port: config.port });
+    const url = await listen(server, config.host, config.port);
     if (follower === undefined) startLeading();
     upkeep.start();
     logger.info({ url, data: config.data }, 'serving');
+    const stop = async () => {
+      await close();
+      logger.info('stopped');
+    };
     return { url, stop };
   } catch (error) {
-    await stop();
+    await close();
     throw error;
   }
+}
+
+/** The topics that what is stored here is published to. */
+function sinkTopicsOf({ sinks, sources }: Config): string[] {
+  const letters = sources.flatMap(({ topics, dead_letter_topic }) =>
+    topics.flatMap((topic) => deadLetterTopicOf(dead_letter_topic, topic) ?? []),
+  );
+  return [...new Set([...sinks.map(({ topic }) => topic), ...letters])];
+}
+
+/** µs since any moment, however the clock is set. */
+function passed(): number {
+  return performance.now() * MICROS_PER_MILLI;
 }
 
 /** The models that versions of the catalogue are bound to. */
@@ -153,8 +201,11 @@ function backoff(failures: number): number {
 function readiness(
   store: Store,
   embedders: Embedders,
+  { provider, device }: ProviderInfo,
   sources: readonly KafkaSource[],
+  sinks: Sinks,
   follower: Follower | undefined,
+  maxLagSeconds: number,
 ): Readiness {
   // A refused write does not make it unready: without requests it would never find out that there
   // is room again, and reads go on.
@@ -163,22 +214,18 @@ function readiness(
     store: { ok: store.failure === undefined, ...(message !== undefined && { message }) },
   };
   if (follower !== undefined && store.following !== undefined) {
-    const { hasCaughtUp, message: why, ...status } = follower.status();
-    checks['replica'] = {
-      ok: hasCaughtUp && status.state !== 'diverged',
-      ...status,
-      ...(why !== undefined && { message: why }),
-    };
+    checks['replica'] = replicaCheck(follower.status(), maxLagSeconds);
     // What makes revisions is the leader's business.
     return { ready: Object.values(checks).every(({ ok }) => ok), checks };
   }
   const inUse = modelsOf(store);
-  for (const { name, state, message: why } of embedders.states()) {
+  for (const { name, state, message: why, circuit } of embedders.states()) {
     // A model that somebody only asked for is not what the server is there for.
     if (!inUse.has(name)) continue;
     checks[`model ${name}`] = {
       ok: state === 'warm',
       state,
+      ...(circuit === undefined ? { provider, device } : { provider: 'remote', circuit }),
       ...(why !== undefined && { message: why }),
     };
   }
@@ -189,6 +236,15 @@ function readiness(
       state,
       ...(why !== undefined && { message: why }),
       partitions,
+    };
+  }
+  for (const sink of sinks.all) {
+    const { name, state, message: why } = sink.status();
+    checks[`sink ${name}`] = {
+      ok: state === 'running',
+      state,
+      ...(why !== undefined && { message: why }),
+      ...sink.waiting(),
     };
   }
   return { ready: Object.values(checks).every(({ ok }) => ok), checks };

@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
-import { type Micros, MICROS_PER_SECOND } from './ground/time.ts';
+import { ClockWatch } from './ground/clock-watch.ts';
+import { formatInstant, type Micros, MICROS_PER_SECOND } from './ground/time.ts';
 import type { Maintained } from './store/maintain.ts';
 import type { Store } from './store/store.ts';
 
@@ -27,12 +28,18 @@ export class Upkeep {
   private isStopped = false;
   private found: readonly Maintained[] = [];
   private lastSuccess: Micros | undefined;
-  private compactions = { done: 0, failed: 0 };
+  private compactions = { upkeep: { done: 0, failed: 0 }, asked: { done: 0, failed: 0 } };
+  private watch: ClockWatch;
 
-  constructor(store: Store, settings: Settings, log: Log) {
+  private passed: () => number;
+
+  /** `passed`: µs since any moment, however the clock is set. */
+  constructor(store: Store, settings: Settings, log: Log, passed: () => number) {
     this.store = store;
     this.settings = settings;
     this.log = log;
+    this.passed = passed;
+    this.watch = new ClockWatch(store.clock(), passed());
   }
 
   start(): void {
@@ -45,6 +52,11 @@ export class Upkeep {
   stop(): void {
     this.isStopped = true;
     clearTimeout(this.timer);
+  }
+
+  /** A compaction that somebody asked for has ended. */
+  noteAsked(outcome: 'done' | 'failed'): void {
+    this.compactions.asked[outcome]++;
   }
 
   addMetrics(registry: Registry): void {
@@ -100,12 +112,16 @@ export class Upkeep {
     const { compactions } = this;
     void new Counter({
       name: 'tidemark_compactions_total',
-      help: 'Compactions that were due, by how they ended.',
-      labelNames: ['outcome'],
+      help: 'Compactions, by how they ended and whether they were due or asked for.',
+      labelNames: ['outcome', 'cause'],
       registers,
       collect() {
         this.reset();
-        for (const [outcome, count] of Object.entries(compactions)) this.inc({ outcome }, count);
+        for (const [cause, outcomes] of Object.entries(compactions)) {
+          for (const [outcome, count] of Object.entries(outcomes)) {
+            this.inc({ outcome, cause }, count);
+          }
+        }
       },
     });
   }
@@ -116,8 +132,17 @@ export class Upkeep {
 
   private async round(): Promise<void> {
     const { dead_share, erased_within_seconds } = this.settings;
+    // One wrong clock, and what retention should keep for years were gone for good.
+    const holdHorizons = this.watch.isAhead(this.store.clock(), this.passed());
+    if (holdHorizons) {
+      this.log.error(
+        { clock: formatInstant(this.store.clock()) },
+        'the clock has gone ahead of the time that passed: retention waits for a day, or until it is set back',
+      );
+    }
     try {
       this.found = await this.store.maintain({
+        holdHorizons,
         deadShare: dead_share,
         erasedWithin: erased_within_seconds * MICROS_PER_SECOND,
       });
@@ -132,14 +157,14 @@ export class Upkeep {
     let hasFailed = false;
     for (const { compaction, failure, ...version } of this.found) {
       if (compaction !== undefined) {
-        this.compactions.done++;
+        this.compactions.upkeep.done++;
         this.log.info(compaction, 'compacted');
       } else if (failure !== undefined) {
         hasFailed = true;
-        this.compactions.failed++;
+        this.compactions.upkeep.failed++;
         this.log.error(
           { ...version, err: failure },
-          'a compaction failed, so the old files stay; it is tried again',
+          'the upkeep of a model version failed, and its files stay; it is tried again',
         );
       }
     }

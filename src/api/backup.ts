@@ -1,6 +1,7 @@
 import { isAbsolute } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 import { isWithin } from '../store/folders.ts';
 import { JSON_TYPE } from './media.ts';
 import type { ApiServer, Context } from './route.ts';
@@ -59,14 +60,19 @@ export async function backupRoutes(
   );
 }
 
-/** Whoever can ask the server is not to write wherever the server may. Throws BACKUP_REFUSED. */
+/**
+ * Whoever can ask the server is not to write wherever the server may, nor learn where that is. In the
+ * directory itself later backups would land in the first. Throws BACKUP_REFUSED.
+ */
 function requireAllowed(directory: string, allowed: readonly string[]): void {
-  const isAllowed = isAbsolute(directory) && allowed.some((folder) => isWithin(directory, folder));
+  const isAllowed =
+    isAbsolute(directory) &&
+    allowed.some((folder) => isWithin(directory, folder) && !isWithin(folder, directory));
   if (isAllowed) return;
-  const where = allowed.length === 0 ? 'which names none' : `which is ${allowed.join(', ')}`;
+  const where = allowed.length === 0 ? 'which names none' : 'as the configuration has it';
   throw new TidemarkError(
     'BACKUP_REFUSED',
-    `${JSON.stringify(directory)} is not inside a directory of the setting backup.directories, ${where}; ` +
-      'expected the whole path of one that is',
+    `${excerpt(directory)} is not inside a directory of the setting backup.directories, ${where}; ` +
+      'expected the whole path of a new folder in one that is named there',
   );
 }

@@ -50,6 +50,7 @@ async function* frames(
     yield Buffer.concat(events.map((event) => encodeFrame({ type: 'event', event })));
   }
   const encoder = new ChangesEncoder();
+  let whole = 0;
   const pageRows = (): number => rowsOf(store);
   const all = { ...question, limit: Number.POSITIVE_INFINITY, pageRows };
   const make = (page: FeedPage): Buffer[] | undefined => {
@@ -63,10 +64,12 @@ async function* frames(
     for (const item of page.items) {
       if ('changes' in item) made.push(encoder.encode(item.version, item.changes));
     }
+    whole = wholeUpTo(page, store.snapshot) ?? whole;
     made.push(
       encodeFrame({
         type: 'watermark',
         up_to: page.upTo,
+        whole,
         snapshot: store.snapshot,
         seq_reserved: catalogue.seqReserved(),
         time: store.clock(),
@@ -78,6 +81,21 @@ async function* frames(
     if (made === undefined) return;
     yield* made;
   }
+}
+
+/**
+ * The last snapshot of the page that cuts no commit in two; undefined where all of it is of one that
+ * goes on. The rows of a commit are of one version, with nothing between them and one created time.
+ */
+function wholeUpTo({ items, upTo }: FeedPage, durable: number): number | undefined {
+  const last = items.at(-1);
+  if (last === undefined || !('changes' in last)) return upTo;
+  const { changes, version } = last;
+  const { seq, created } = changes.at(-1)!;
+  if (version.log.read(seq, durable, 1)[0]?.created !== created) return upTo;
+  const before = changes.findLast((change) => change.created !== created);
+  if (before !== undefined) return before.seq;
+  return items.length > 1 ? changes[0]!.seq - 1 : undefined;
 }
 
 function rowsOf({ catalogue }: Store): number {

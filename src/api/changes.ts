@@ -9,6 +9,7 @@ import { knownError } from './failures.ts';
 import { sendLines } from './lines.ts';
 import { CHANGES_TYPE, NDJSON_TYPE } from './media.ts';
 import { problemOf } from './problem.ts';
+import { requireOwnPast } from './question.ts';
 import type { ApiServer, Context } from './route.ts';
 import { changeFramesText, changeLinesText, changesQuery } from './schemas/changes.ts';
 import { problems } from './schemas/common.ts';
@@ -56,6 +57,7 @@ export async function changeRoutes(server: ApiServer, context: Context): Promise
           `got the seq ${after} to go on after, the newest snapshot here is ${store.snapshot}`,
         );
       }
+      requireOwnPast(store, after);
       if (request.answerType === CHANGES_TYPE) {
         if (feature_view !== undefined || limit !== undefined || vectors) {
           throw new TidemarkError(

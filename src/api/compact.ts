@@ -5,7 +5,10 @@ import type { ApiServer, Context } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import { compactAnswer, type CompactAnswer, compactBody } from './schemas/compact.ts';
 
-export async function compactRoutes(server: ApiServer, { store }: Context): Promise<void> {
+export async function compactRoutes(
+  server: ApiServer,
+  { store, compacted }: Context,
+): Promise<void> {
   server.post(
     '/v1/compact',
     {
@@ -38,7 +41,9 @@ export async function compactRoutes(server: ApiServer, { store }: Context): Prom
       for (const each of store.catalogue.select(feature_view, version)) {
         try {
           compactions.push(await store.compact(each.view, each.version));
+          compacted('done');
         } catch (error) {
+          if (!isGone(error)) compacted('failed');
           // All that there are: one that was dropped meanwhile is not among them.
           if (feature_view !== undefined || !isGone(error)) throw error;
         }

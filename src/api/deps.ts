@@ -2,19 +2,46 @@ import type { FastifyServerOptions } from 'fastify';
 import type { Registry } from 'prom-client';
 
 import type { TidemarkError } from '../ground/errors.ts';
-import type { RevisionBatch } from '../store/batch.ts';
+import type { DeadLetter, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
+import type { FieldRow } from '../store/fields.ts';
 import type { Store } from '../store/store.ts';
 import type { SkewCheck } from '../timetravel/skew.ts';
 import type { Limits } from './limits.ts';
+import type { ReplayAnswer } from './schemas/dead-letters.ts';
 
 /** What a record gives to a model: a whole text, or the fields of its prompt. */
 export type TextInput = { text: string } | { fields: Record<string, unknown> };
 
-export interface AskedModel {
-  name: string;
-  prompt?: { template: string; fields: string[] };
+/** What a record says of an entity. Times in µs. */
+export interface TextRecord {
+  entityId: string;
+  event: number;
+  known: number;
+  /** Which part of the entity it is about, where the prompt of the version has parts. */
+  part?: string | undefined;
+  /** Null for a delete. */
+  input: TextInput | null;
 }
+
+/** A revision to be: its times, µs, and its payload in the batch, or `DELETED`. */
+export interface SaidRow {
+  event: number;
+  known: number;
+  payload: number;
+}
+
+export interface AddedTexts {
+  /** For each record the revisions that it leads to, its own first, or why it leads to none. */
+  rows: (SaidRow[] | TidemarkError)[];
+  /** To be committed with the rows. */
+  fields?: readonly FieldRow[] | undefined;
+  /** To be called when the commit is over, however it went. */
+  release: () => void;
+}
+
+/** A model as it is asked for, and how it is to be used. */
+export type AskedModel = Omit<ModelBinding, 'fingerprint'>;
 
 export interface Readiness {
   ready: boolean;
@@ -31,15 +58,36 @@ export interface Deps {
    */
   bindModel: (model: AskedModel) => Promise<{ binding: ModelBinding; dim: number }>;
   /**
-   * Adds the inputs' vectors to the batch as payloads; per input the payload's index, or why it has
-   * none. Throws OVERLOADED, or whatever keeps the whole request from going on.
+   * Adds the vectors of what records say to the batch as payloads. What waits is given up when `signal` is aborted. Throws OVERLOADED, or whatever keeps the
+   * whole request from going on.
    */
   addTexts: (
     view: string,
     version: ModelVersion,
     batch: RevisionBatch,
-    inputs: readonly TextInput[],
-  ) => Promise<(number | TidemarkError)[]>;
+    records: readonly TextRecord[],
+    signal: AbortSignal | undefined,
+  ) => Promise<AddedTexts>;
+  /**
+   * The vectors of texts by a model, or by that of a model version; all or none. Throws BAD_INPUT,
+   * EMPTY_TEXT, BAD_VECTOR and INFERENCE_FAILED for a text, MODEL_INVALID, MODEL_CHANGED, NO_MODEL,
+   * MODEL_UNAVAILABLE and OVERLOADED.
+   */
+  embed: (asked: {
+    model: { name: string } | { view: string; version: ModelVersion };
+    texts: readonly string[];
+    dimensions: number | undefined;
+    signal: AbortSignal;
+  }) => Promise<{ vectors: Float32Array; dim: number; tokens: number }>;
+  /** Tries dead letters of a version again; see `ReplayAnswer` for the counts. */
+  replayLetters: (
+    at: { view: string; version: string },
+    letters: readonly DeadLetter[],
+  ) => Promise<Omit<ReplayAnswer, 'tried' | 'next'>>;
+  /** Topics that what is stored is published to: out of reach of an erasure. */
+  sinkTopics: readonly string[];
+  /** Told of every compaction that was asked for, for the metrics. */
+  compacted: (outcome: 'done' | 'failed') => void;
   readiness: () => Readiness;
   /** Asks a sample of answers again; undefined where that is turned off. */
   skew?: SkewCheck;

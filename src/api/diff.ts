@@ -34,6 +34,7 @@ export async function diffRoutes(server: ApiServer, context: Context): Promise<v
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
             'SNAPSHOT_UNAVAILABLE',
+            'BEFORE_RETENTION',
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'STORE_CORRUPT',
@@ -56,6 +57,6 @@ function planDiff({ store }: Context, asked: DiffBody): DiffPlan {
   }
   const view = store.catalogue.mustGetView(asked.feature_view);
   const version = store.catalogue.mustGetVersion(view, asked.version);
-  const question = { ...resolveQuestion(asked, store), maxAge: maxAgeOf(asked, view) };
+  const question = { ...resolveQuestion(asked, store, [version]), maxAge: maxAgeOf(asked, view) };
   return { store, view, version, from, to, question, minDistance };
 }

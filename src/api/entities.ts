@@ -46,9 +46,9 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
     (request): EntityAnswer => {
       const { version: versionName, ...asked } = request.query;
       const { view: viewName, entity_id } = request.params;
-      const question = resolveQuestion(asked, store);
       const view = store.catalogue.mustGetView(viewName);
       const version = store.catalogue.mustGetVersion(view, versionName);
+      const question = resolveQuestion(asked, store, [version]);
       const opened = store.version(view.name, version.version);
       const maxAge = maxAgeOf(asked, view);
       const resolution = resolveMany(opened, [entity_id], { ...question, maxAge });

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 import { formatInstant } from '../ground/time.ts';
 import type { Erasure } from '../store/catalogue.ts';
 import { parseEntityId } from '../store/entity-id.ts';
@@ -31,7 +32,8 @@ const refusals = [
 ] as const;
 
 export async function eraseRoutes(server: ApiServer, context: Context): Promise<void> {
-  const { store } = context;
+  const { store, sinkTopics } = context;
+  const showErasure = (receipt: Erasure): ErasureAnswer => show(receipt, sinkTopics);
 
   server.post(
     '/v1/erase',
@@ -135,14 +137,14 @@ function parseScope(
   if (!types.has(entity)) {
     throw new TidemarkError(
       'BAD_REQUEST',
-      `no feature view has the entity type ${JSON.stringify(entity)}; there are ${[...types].join(', ') || 'none'}`,
+      `no feature view has the entity type ${excerpt(entity)}; there are ${[...types].join(', ') || 'none'}`,
     );
   }
   const scope = { entity, ...(view !== undefined && { view }) };
   return { scope, ids: entity_ids.map((id) => parseEntityId(id)) };
 }
 
-function showErasure(receipt: Erasure): ErasureAnswer {
+function show(receipt: Erasure, sinkTopics: readonly string[]): ErasureAnswer {
   const { id, scope, entities, seq, erased_at, removed_at, removed, compacted_at } = receipt;
   return {
     erasure_id: id,
@@ -162,6 +164,11 @@ function showErasure(receipt: Erasure): ErasureAnswer {
       `backups made before ${formatInstant(erased_at)}: \`tidemark restore\` re-applies the erased set; delete them when they are not needed`,
       'answers, training sets and exports that were handed out',
       'the Kafka topics that the entities came from',
+      ...(sinkTopics.length === 0
+        ? []
+        : [
+            `what was published to ${sinkTopics.join(', ')}, and those who read it: nothing more of the entities is published`,
+          ]),
       `read replicas that have not followed up to seq ${seq}, and the files of those that have, until their own compaction`,
     ],
   };

@@ -62,9 +62,10 @@ function showExplanation({ store, limits }: Context, asked: ExplainBody): Explai
   }
   const entityId = parseEntityId(asked.entity_id);
   const view = store.catalogue.mustGetView(asked.feature_view);
-  const { version } = store.catalogue.mustGetVersion(view, asked.version);
+  const modelVersion = store.catalogue.mustGetVersion(view, asked.version);
+  const { version } = modelVersion;
   const maxAge = maxAgeOf(asked, view);
-  const question = { ...resolveQuestion(asked, store), maxAge };
+  const question = { ...resolveQuestion(asked, store, [modelVersion]), maxAge };
   const opened = store.version(view.name, version);
   const explained = explain(opened, entityId, question, store.snapshot, limit);
   const { resolution, rule, why, revisions, cut } = explained;

@@ -3,27 +3,40 @@ import type { Socket } from 'node:net';
 
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 
-import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
+import { type ErrorCode, TidemarkError, TryLater } from '../ground/errors.ts';
 import type { Limits } from './limits.ts';
 import { consumedBy } from './media.ts';
 import { PROBLEM_TYPE, problemOf, SchemaMisfit, statusOf } from './problem.ts';
 
-/** Answers any error of a request in the one shape; those that are ours go to the log. */
+/** Answers any error of a request in the one shape. */
 export function sendProblem(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
   limits: Limits,
 ): FastifyReply {
+  const known = settleFailure(error, request, reply, limits);
+  // As bytes, or Fastify would add a charset, which this type does not have.
+  const body = Buffer.from(JSON.stringify(problemOf(known, request.id)));
+  return reply.type(PROBLEM_TYPE).send(body);
+}
+
+/** Settles status and headers of an answer that is an error; one that is ours goes to the log. */
+export function settleFailure(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  limits: Limits,
+): TidemarkError {
   const known = knownError(error, request, limits);
   const status = statusOf(known.code);
   if (status >= 500 && known.code !== 'SHUTTING_DOWN') {
     request.log.error({ err: error, code: known.code }, known.message);
   }
-  if (known.code === 'OVERLOADED') void reply.header('retry-after', '1');
-  // As bytes, or Fastify would add a charset, which this type does not have.
-  const body = Buffer.from(JSON.stringify(problemOf(known, request.id)));
-  return reply.code(status).type(PROBLEM_TYPE).send(body);
+  if (known instanceof TryLater) void reply.header('retry-after', known.retryAfterSeconds);
+  else if (known.code === 'OVERLOADED') void reply.header('retry-after', '1');
+  void reply.code(status);
+  return known;
 }
 
 /** The part of Fastify's validation errors that is read here; `params` are those of the zod issue. */
@@ -47,7 +60,10 @@ function schemaMisfit(issues: readonly SchemaIssue[], context = ''): TidemarkErr
 
 /** The error as one that a caller can read; what is ours is told as INTERNAL. */
 export function knownError(error: unknown, request: FastifyRequest, limits: Limits): TidemarkError {
-  if (error instanceof TidemarkError) return error;
+  if (error instanceof TidemarkError) {
+    if (error.code === 'STORE_CORRUPT') request.server.noteCorrupt();
+    return error;
+  }
   // The caller went away in the middle of its body: nobody's defect, and nobody reads the answer.
   if (error !== null && error === request.raw.errored) {
     return new TidemarkError('BAD_REQUEST', 'the body broke off before its end');

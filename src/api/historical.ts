@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 import type { Store } from '../store/store.ts';
 import { joinNdjson, type JoinPlan, type JoinRef } from '../timetravel/join.ts';
 import type { Limits } from './limits.ts';
@@ -47,6 +48,7 @@ export async function historicalRoutes(server: ApiServer, context: Context): Pro
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
             'SNAPSHOT_UNAVAILABLE',
+            'BEFORE_RETENTION',
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'STORE_CORRUPT',
@@ -77,11 +79,12 @@ async function* readBody(body: Readable): AsyncGenerator<Uint8Array> {
 /** Throws BAD_REQUEST, NAME_COLLISION, LIMIT_EXCEEDED, and what a question can. */
 function planJoin({ store, limits }: Context, query: HistoricalQuery): JoinPlan {
   const { timestamp_column, known_timestamps, created_timestamps } = query;
-  const question = resolveQuestion(query, store);
+  const refs = parseRefs(query, store, limits);
+  const versions = refs.map(({ version }) => version);
   return {
     store,
-    refs: parseRefs(query, store, limits),
-    question,
+    refs,
+    question: resolveQuestion(query, store, versions),
     timeColumn: timestamp_column,
     columns: { known: known_timestamps ?? false, created: created_timestamps ?? false },
     lineBytesMax: limits.spine_line_bytes,
@@ -106,7 +109,7 @@ function parseRefs(query: HistoricalQuery, store: Store, limits: Limits): JoinRe
     if (groups === undefined) {
       throw new TidemarkError(
         'BAD_REQUEST',
-        `got the feature view ${JSON.stringify(part)}, expected view, view@version or name=view@version`,
+        `got the feature view ${excerpt(part)}, expected view, view@version or name=view@version`,
       );
     }
     const view = store.catalogue.mustGetView(groups.view!);
@@ -142,7 +145,7 @@ function parseIdColumns(text: string | undefined): Map<string, string> {
       if (at < 0 || name === '' || column === '') {
         throw new TidemarkError(
           'BAD_REQUEST',
-          `got the id column ${JSON.stringify(pair)}, expected reference:column`,
+          `got the id column ${excerpt(pair)}, expected reference:column`,
         );
       }
       return [name, column];

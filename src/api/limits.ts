@@ -49,6 +49,16 @@ export const limitsSchema = z.strictObject({
     .min(1)
     .default(65_536)
     .describe('UTF-8 bytes of one text, or of the JSON of one record’s fields: models read less.'),
+  embedding_texts: z
+    .int()
+    .min(1)
+    .default(2_048)
+    .describe('Texts of one request for embeddings: as many as OpenAI takes.'),
+  embedding_chars: z
+    .int()
+    .min(1)
+    .default(4 * MIB)
+    .describe('UTF-16 units of all texts of one request for embeddings.'),
   timeline_page: z
     .int()
     .min(1)

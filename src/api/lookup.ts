@@ -46,7 +46,6 @@ export function resolveLookups(
   refuseTooMany('lookups', lookups.length, limits);
   const ids = lookups.reduce((sum, { entity_ids }) => sum + entity_ids.length, 0);
   refuseTooMany('lookup_ids', ids, limits);
-  const question = resolveQuestion(body, store);
   const names = new Set<string>();
   const asked = lookups.map((lookup) => {
     const view = store.catalogue.mustGetView(lookup.feature_view);
@@ -61,6 +60,11 @@ export function resolveLookups(
     names.add(name);
     return { name, view, version, ids: lookup.entity_ids };
   });
+  const question = resolveQuestion(
+    body,
+    store,
+    asked.map(({ version }) => version),
+  );
   refuseTooLarge(asked, limits);
   // Of all rows of the request, one after another, the one that is asked again.
   let sampled = skew?.pick(ids) ?? Number.POSITIVE_INFINITY;

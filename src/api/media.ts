@@ -4,6 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Packr, Unpackr } from 'msgpackr';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { requirePlain } from './plain-msgpack.ts';
 
 export const JSON_TYPE = 'application/json';
 export const NDJSON_TYPE = 'application/x-ndjson';
@@ -67,8 +68,13 @@ export function takeMsgpack(server: FastifyInstance): void {
     { parseAs: 'buffer' },
     (_request, body, done) => {
       try {
+        requirePlain(body);
         done(null, unpackr.unpack(body));
       } catch (error) {
+        if (error instanceof TidemarkError) {
+          done(error);
+          return;
+        }
         const why = error instanceof Error ? error.message : String(error);
         done(new TidemarkError('BAD_REQUEST', `the body is not MessagePack: ${why}`));
       }

@@ -15,6 +15,15 @@ export interface ApiMetrics {
   lookedUp(view: string, resolution: Resolution): void;
 }
 
+/** Counts the answers that damage of the store kept from being given. */
+export function addCorruptAnswers(registry: Registry): Counter {
+  return new Counter({
+    name: 'tidemark_store_corrupt_total',
+    help: 'Requests that met stored bytes which are not what was written; must stay 0.',
+    registers: [registry],
+  });
+}
+
 /** Adds the API's and the store's metrics, and Node's own, to the registry. */
 export function addMetrics(registry: Registry, store: Store, server: FastifyInstance): ApiMetrics {
   collectDefaultMetrics({ register: registry });

@@ -14,6 +14,7 @@ const STATUSES: Record<ErrorCode, number> = {
   FUTURE_TIMESTAMP: 422,
   BAD_VECTOR: 422,
   BAD_INPUT: 422,
+  EMPTY_TEXT: 422,
   BAD_RECORD: 422,
   VIEW_NOT_FOUND: 404,
   VERSION_NOT_FOUND: 404,
@@ -29,7 +30,10 @@ const STATUSES: Record<ErrorCode, number> = {
   NO_MODEL: 422,
   MODEL_INVALID: 422,
   MODEL_CHANGED: 409,
+  MODEL_UNAVAILABLE: 503,
+  INFERENCE_FAILED: 422,
   SNAPSHOT_UNAVAILABLE: 409,
+  BEFORE_RETENTION: 409,
   NAME_COLLISION: 422,
   LIMIT_EXCEEDED: 413,
   OVERLOADED: 429,
@@ -58,6 +62,8 @@ export interface Rejection {
   code: ErrorCode;
   /** What was expected. */
   message: string;
+  /** Of the body, from 1, where the records came as lines. */
+  line?: number;
 }
 
 /** What keeps an atomic push from being stored: all of its rejected records. */
@@ -65,12 +71,15 @@ export class PushRejected extends TidemarkError {
   override name = 'PushRejected';
   readonly rejected: readonly Rejection[];
 
+  readonly records: number;
+
   constructor(rejected: readonly Rejection[], records: number) {
     super(
       'BAD_RECORD',
       `${rejected.length} of ${records} records were rejected and the push is atomic: nothing was stored`,
     );
     this.rejected = rejected;
+    this.records = records;
   }
 }
 

@@ -28,6 +28,8 @@ export class PushRows {
   readonly kinds: number[] = [];
   /** A vector's payload in the batch it was written to, or a text's place among the inputs. */
   readonly sources: number[] = [];
+  /** Which part of its entity a row is about, where it says. */
+  readonly parts: (string | undefined)[] = [];
   readonly inputs: TextInput[] = [];
   readonly rejected: Rejection[] = [];
 
@@ -56,8 +58,8 @@ export interface RecordRules {
   requireModel(): void;
 }
 
-/** What no single record is to blame for: it refuses the whole request. */
-const OF_THE_REQUEST = new Set(['VERSION_REQUIRED', 'NO_MODEL']);
+/** No single record is to blame for what the request does not say: it is refused whole. */
+const OF_THE_REQUEST = 'VERSION_REQUIRED';
 
 /**
  * Reads the records one by one: each becomes a row or is rejected with its index, a code and what
@@ -69,7 +71,7 @@ export function readRecords(records: readonly unknown[], rules: RecordRules): Pu
     try {
       readRecord(records[index], index, rules, rows);
     } catch (error) {
-      if (error instanceof TidemarkError && OF_THE_REQUEST.has(error.code)) throw error;
+      if (error instanceof TidemarkError && error.code === OF_THE_REQUEST) throw error;
       rows.reject(index, error);
     }
   }
@@ -101,6 +103,7 @@ function readRecord(value: unknown, index: number, rules: RecordRules, rows: Pus
   rows.knowns.push(known);
   rows.kinds.push(kind);
   rows.sources.push(source);
+  rows.parts.push(record.part);
 }
 
 function shapeOf(value: unknown): PushRecord {
@@ -148,6 +151,9 @@ function sourceOf(record: PushRecord, rules: RecordRules, rows: PushRows): [numb
       'BAD_RECORD',
       `got ${given} of vector, deleted, text and fields, expected exactly one`,
     );
+  }
+  if (record.part !== undefined && deleted === undefined && fields === undefined) {
+    throw new TidemarkError('BAD_RECORD', 'got a part, expected fields or deleted beside it');
   }
   if (deleted !== undefined || vector === null) return [TOMBSTONE, DELETED];
   if (vector !== undefined) return [VECTOR, writeVector(vector, rules)];

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { parseObject, readLines } from '../timetravel/formats/ndjson.ts';
+import { goneSignal } from './gone.ts';
 import {
   JSON_TYPE,
   isMsgpack,
@@ -11,10 +12,18 @@ import {
   takeMsgpack,
   takeNdjson,
 } from './media.ts';
+import { PushRejected } from './problem.ts';
 import { push } from './push.ts';
 import type { ApiServer, Context } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
-import { pushAnswer, pushBody, type PushBody, pushLines, pushQuery } from './schemas/push.ts';
+import {
+  pushAnswer,
+  type PushAnswer,
+  pushBody,
+  type PushBody,
+  pushLines,
+  pushQuery,
+} from './schemas/push.ts';
 
 const DESCRIPTION =
   'Stores revisions, in the order of the request; answers when they are durable and in every answer from here on. ' +
@@ -55,10 +64,10 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
             'BAD_REQUEST',
             'BAD_RECORD',
             'VERSION_REQUIRED',
-            'NO_MODEL',
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
             'MODEL_CHANGED',
+            'MODEL_UNAVAILABLE',
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'OVERLOADED',
@@ -68,12 +77,11 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
         },
       },
     },
-    async (request) => {
+    async (request, reply) => {
       const type = request.mediaType ?? '';
-      const sent: PushBody =
-        type === NDJSON_TYPE
-          ? { records: await readRecordLines(request.body as Buffer) }
-          : (request.body as PushBody);
+      const lines =
+        type === NDJSON_TYPE ? await readRecordLines(request.body as Buffer) : undefined;
+      const sent: PushBody = lines ? { records: lines.records } : (request.body as PushBody);
       const { feature_view, ...asked } = { ...request.query, ...sent };
       if (feature_view === undefined) {
         throw new TidemarkError(
@@ -81,15 +89,41 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
           'feature_view is missing: say it in the body or the query',
         );
       }
-      return push(context, { feature_view, ...asked, isPacked: isMsgpack(type) });
+      const pushed = push(context, {
+        feature_view,
+        ...asked,
+        isPacked: isMsgpack(type),
+        signal: goneSignal(reply),
+      });
+      return lines === undefined ? pushed : withLines(pushed, lines.numbers);
     },
   );
 }
 
+/** Blank lines are passed over, so the index of a record does not tell its line. */
+async function withLines(
+  pushed: Promise<PushAnswer>,
+  numbers: readonly number[],
+): Promise<PushAnswer> {
+  const onLine = <T extends { index: number }>(each: T) => ({
+    ...each,
+    line: numbers[each.index]!,
+  });
+  try {
+    const { rejected, ...rest } = await pushed;
+    return { ...rest, rejected: rejected.map(onLine) };
+  } catch (error) {
+    if (!(error instanceof PushRejected)) throw error;
+    throw new PushRejected(error.rejected.map(onLine), error.records);
+  }
+}
+
 /** One a line: the record, or why it is none, so that it is rejected like any other. */
-async function readRecordLines(body: Buffer): Promise<unknown[]> {
+async function readRecordLines(body: Buffer): Promise<{ records: unknown[]; numbers: number[] }> {
   const records: unknown[] = [];
+  const numbers: number[] = [];
   for await (const line of readLines(Readable.from([body]), body.byteLength)) {
+    numbers.push(line.number);
     try {
       records.push(parseObject(line.bytes, `line ${line.number}`));
     } catch (error) {
@@ -97,5 +131,5 @@ async function readRecordLines(body: Buffer): Promise<unknown[]> {
       records.push(new TidemarkError('BAD_RECORD', error.message));
     }
   }
-  return records;
+  return { records, numbers };
 }

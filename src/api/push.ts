@@ -5,15 +5,17 @@ import { entityErased } from '../store/commit.ts';
 import { vectorBytes } from '../store/dtype.ts';
 import type { ErasedOfVersion } from '../store/erasures.ts';
 import type { Store } from '../store/store.ts';
+import type { VersionStore } from '../store/version-store.ts';
 import { PushRejected } from './problem.ts';
 import {
-  PushRows,
+  type PushRows,
   readRecords,
   type RecordRules,
   TEXT,
   TOMBSTONE,
   VECTOR,
 } from './push-records.ts';
+import { PushTexts } from './push-texts.ts';
 import type { Context } from './route.ts';
 import type { Outcomes, PushAnswer } from './schemas/push.ts';
 
@@ -27,11 +29,18 @@ export interface PushRequest {
   records: readonly unknown[];
   /** Came as MessagePack. */
   isPacked: boolean;
+  /** Aborted when the caller is gone: what waits for a model need not wait any more. */
+  signal?: AbortSignal;
 }
+
+/** In the place of a record's index. */
+const OF_NO_RECORD = -1;
 
 /** What one model version is given of a push. */
 interface Target {
   version: ModelVersion;
+  /** As it was when the records were read. */
+  store: VersionStore;
   batch: RevisionBatch;
   /** The record of each row of the batch. */
   indexes: number[];
@@ -54,25 +63,34 @@ export async function push(context: Context, request: PushRequest): Promise<Push
   const view = store.catalogue.mustGetView(request.feature_view);
   const { version } = request;
   const named = version === undefined ? undefined : store.catalogue.mustGetVersion(view, version);
-  const targets = new Targets(view, named);
+  const targets = new Targets(store, view, named);
   const rows = readRecords(records, rulesOf(context, request, targets));
-  const payloads = await embed(context, view, rows, targets);
-  fill(targets, rows, payloads);
-  rows.rejected.sort((a, b) => a.index - b.index);
-  metrics.pushed(view.name, 'rejected', rows.rejected.length);
-  if (request.atomic && rows.rejected.length > 0) {
-    throw new PushRejected(rows.rejected, records.length);
+  const texts = new PushTexts(context, view, rows);
+  if (rows.inputs.length > 0 || rows.kinds.includes(TOMBSTONE)) {
+    await texts.add(targets.withModels(), request.signal);
   }
-  return commit(context, view, request, targets, rows);
+  try {
+    fill(targets, rows, texts);
+    rows.rejected.sort((a, b) => a.index - b.index);
+    metrics.pushed(view.name, 'rejected', rows.rejected.length);
+    if (request.atomic && rows.rejected.length > 0) {
+      throw new PushRejected(rows.rejected, records.length);
+    }
+    return await commit(context, view, request, targets, rows, texts);
+  } finally {
+    texts.release();
+  }
 }
 
 /** Which of a view's model versions the vectors, texts and deletes of a push go to. */
 class Targets {
+  private store: Store;
   private view: FeatureView;
   private named: ModelVersion | undefined;
   private byVersion = new Map<string, Target>();
 
-  constructor(view: FeatureView, named: ModelVersion | undefined) {
+  constructor(store: Store, view: FeatureView, named: ModelVersion | undefined) {
+    this.store = store;
     this.view = view;
     this.named = named;
   }
@@ -104,6 +122,13 @@ class Targets {
     return versions;
   }
 
+  /** Those that have a model. */
+  withModels(): Target[] {
+    return this.ofDeletes()
+      .filter((name) => this.view.versions[name]!.model !== undefined)
+      .map((name) => this.get(name));
+  }
+
   /** A delete is a fact about the entity, so it goes to all versions unless one is named (A7). */
   ofDeletes(): string[] {
     return this.named === undefined ? Object.keys(this.view.versions) : [this.named.version];
@@ -118,7 +143,8 @@ class Targets {
     if (target === undefined) {
       const version = this.view.versions[name]!;
       const batch = new RevisionBatch(vectorBytes(version.dim, version.dtype));
-      this.byVersion.set(name, (target = { version, batch, indexes: [] }));
+      const store = this.store.version(this.view.name, name);
+      this.byVersion.set(name, (target = { version, store, batch, indexes: [] }));
     }
     return target;
   }
@@ -146,51 +172,31 @@ function rulesOf(context: Context, request: PushRequest, targets: Targets): Reco
   };
 }
 
-/**
- * The payload of each input in each version with a model, or why it has none. One version after
- * another, so that the inputs of one fill its batches.
- */
-async function embed(
-  { addTexts }: Context,
-  view: FeatureView,
-  { inputs }: PushRows,
-  targets: Targets,
-): Promise<Map<string, (number | TidemarkError)[]>> {
-  const payloads = new Map<string, (number | TidemarkError)[]>();
-  if (inputs.length === 0) return payloads;
-  for (const name of targets.ofTexts()) {
-    const { version, batch } = targets.get(name);
-    payloads.set(name, await addTexts(view.name, version, batch, inputs));
-  }
-  return payloads;
-}
-
 /** Adds the rows to the batches of their versions, in the order of the request. */
-function fill(
-  targets: Targets,
-  rows: PushRows,
-  payloads: ReadonlyMap<string, readonly (number | TidemarkError)[]>,
-): void {
+function fill(targets: Targets, rows: PushRows, texts: PushTexts): void {
   const { indexes, entityIds, events, knowns, kinds, sources } = rows;
   const deletes = targets.ofDeletes();
   const vectors = kinds.includes(VECTOR) ? [targets.ofVectors().version.version] : [];
-  const texts = [...payloads.keys()];
+  const refused = new Set(rows.rejected.map(({ index }) => index));
   for (let row = 0; row < indexes.length; row++) {
     const kind = kinds[row]!;
-    const source = sources[row]!;
-    const names = kind === VECTOR ? vectors : kind === TOMBSTONE ? deletes : texts;
-    if (kind === TEXT) {
-      const refused = texts.find((name) => typeof payloads.get(name)![source] !== 'number');
-      if (refused !== undefined) {
-        rows.reject(indexes[row]!, payloads.get(refused)![source]);
+    const index = indexes[row]!;
+    if (refused.has(index)) continue;
+    const entityId = entityIds[row]!;
+    for (const name of kind === VECTOR ? vectors : deletes) {
+      const said = texts.revisionsOf(name, row);
+      if (said === undefined && kind === TEXT) continue;
+      const { batch, indexes: ofRows } = targets.get(name);
+      if (said === undefined) {
+        batch.addRow(entityId, events[row]!, knowns[row]!, sources[row]!);
+        ofRows.push(index);
         continue;
       }
-    }
-    for (const name of names) {
-      const target = targets.get(name);
-      const payload = kind === TEXT ? (payloads.get(name)![source] as number) : source;
-      target.batch.addRow(entityIds[row]!, events[row]!, knowns[row]!, payload);
-      target.indexes.push(indexes[row]!);
+      for (const [at, { event, known, payload }] of said.entries()) {
+        batch.addRow(entityId, event, known, payload);
+        // Others are what earlier records say otherwise now.
+        ofRows.push(at === 0 ? index : OF_NO_RECORD);
+      }
     }
   }
 }
@@ -201,16 +207,27 @@ async function commit(
   request: PushRequest,
   targets: Targets,
   { rejected }: PushRows,
+  texts: PushTexts,
 ): Promise<PushAnswer> {
   const filled = targets.filled();
+  for (const { version, store: before } of filled) {
+    // While a model made vectors, the view may have been dropped, and one of its name been made.
+    if (store.version(view.name, version.version) === before) continue;
+    throw new TidemarkError(
+      'VERSION_NOT_FOUND',
+      `the model version ${view.name}@${version.version} was made anew while the push was on its way: push it again`,
+    );
+  }
   // All are awaited before any failure is told: then what was stored of it is settled.
   const settled = await Promise.allSettled(
-    filled.map(({ version, batch }) =>
-      store.commit(view.name, version.version, {
+    filled.map(({ version: { version }, batch }) => {
+      const fields = texts.fieldsOf(version);
+      return store.commit(view.name, version, {
         rows: batch,
         isAtomic: request.atomic === true,
-      }),
-    ),
+        ...(fields && { fields }),
+      });
+    }),
   );
   const versions: Record<string, Outcomes> = {};
   const results = request.records.map((): Record<string, keyof Outcomes> | null => null);
@@ -220,6 +237,7 @@ async function commit(
     const { version, batch, indexes } = filled[at]!;
     const counts: Outcomes = { latest: 0, history: 0, duplicate: 0 };
     one.value.outcomes.forEach((outcome, row) => {
+      if (indexes[row] === OF_NO_RECORD) return;
       if (outcome === 'erased') {
         // While the push was on its way; nothing of it is in any version.
         const { code, message } = entityErased(batch.entityIds[row]!);

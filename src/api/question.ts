@@ -1,7 +1,8 @@
 import { formatDuration } from '../ground/duration.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
-import type { FeatureView } from '../store/catalogue.ts';
+import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
+import { strangerAt } from '../store/lineage.ts';
 import type { Store } from '../store/store.ts';
 import { ANY_AGE, type Boundary, type Knowledge, type Question } from '../timetravel/question.ts';
 
@@ -18,8 +19,15 @@ export interface AskedQuestion {
   min_snapshot?: number | undefined;
 }
 
-/** The question with nothing left open: its snapshot is the watermark of now, or the asked one. */
-export function resolveQuestion(asked: AskedQuestion, store: Store): Question {
+/**
+ * The question with nothing left open: its snapshot is the watermark of now, or the asked one.
+ * `versions`: those that are asked. Throws what `resolveSnapshot` does.
+ */
+export function resolveQuestion(
+  asked: AskedQuestion,
+  store: Store,
+  versions: readonly ModelVersion[],
+): Question {
   return {
     asOf: asked.as_of ?? undefined,
     boundary: asked.boundary,
@@ -27,7 +35,7 @@ export function resolveQuestion(asked: AskedQuestion, store: Store): Question {
     knownAt: asked.known_at ?? undefined,
     maxAge: asked.max_age ?? ANY_AGE,
     now: asked.now ?? store.clock(),
-    snapshot: resolveSnapshot(asked, store),
+    snapshot: resolveSnapshot(asked, store, versions),
   };
 }
 
@@ -36,10 +44,15 @@ export function maxAgeOf(asked: Pick<AskedQuestion, 'max_age'>, view: FeatureVie
   return asked.max_age ?? view.max_age ?? ANY_AGE;
 }
 
-/** Throws SNAPSHOT_UNAVAILABLE for one above what is durable here (A9). */
+/**
+ * Throws SNAPSHOT_UNAVAILABLE for one above what is durable here, for one of a leader that this
+ * store took the place of and whose writes up to there it has not, and for one of before a version
+ * that is asked was made (A9).
+ */
 export function resolveSnapshot(
   { at_snapshot: at, min_snapshot: least }: Pick<AskedQuestion, 'at_snapshot' | 'min_snapshot'>,
   store: Store,
+  versions: readonly ModelVersion[],
 ): number {
   const durable = store.snapshot;
   const asked = Math.max(at ?? 0, least ?? 0);
@@ -49,6 +62,16 @@ export function resolveSnapshot(
       `the snapshot ${asked} was asked for, ${durable} is what is durable here; ask again shortly, or the server that named it`,
     );
   }
+  for (const each of [at, least]) if (each !== undefined) requireOwnPast(store, each);
+  // Another one may have had its name by then.
+  const young = versions.find(({ created_seq: made = 0 }) => at !== undefined && at < made);
+  if (young !== undefined) {
+    throw new TidemarkError(
+      'SNAPSHOT_UNAVAILABLE',
+      `the snapshot ${at} was asked for, and the model version ${young.version} was made at ` +
+        `${young.created_seq}: what was there before is not known any more`,
+    );
+  }
   if (at !== undefined && least !== undefined && at < least) {
     throw new TidemarkError(
       'BAD_REQUEST',
@@ -56,6 +79,17 @@ export function resolveSnapshot(
     );
   }
   return at ?? durable;
+}
+
+/** Throws SNAPSHOT_UNAVAILABLE. */
+export function requireOwnPast({ catalogue }: Store, snapshot: number): void {
+  const stranger = strangerAt(catalogue.lineage(), snapshot);
+  if (stranger === undefined) return;
+  throw new TidemarkError(
+    'SNAPSHOT_UNAVAILABLE',
+    `the snapshot ${snapshot} is of the store that this one was promoted or restored from, and its ` +
+      `past is known here up to ${stranger.up_to} alone: ask at that one, or at ${stranger.from} or later`,
+  );
 }
 
 export interface QuestionEcho {

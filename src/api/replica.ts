@@ -15,7 +15,7 @@ export async function replicaRoutes(server: ApiServer, context: Context): Promis
         description:
           'Ends following: from here on this server takes writes and goes on with the Kafka sources of its configuration, from what it has stored. ' +
           'Its leader must not take any more: what it has that did not come here is lost to this server, and that leader can follow it only if there is nothing such. ' +
-          'Other replicas of that leader can follow this server, unless they have more than it has. Take `follow` out of the configuration before the next start.',
+          'Other replicas of that leader can follow this server, unless they have more than it has. Refused while the replica has not come as far as the horizon of a view’s retention: until then it lacks what was in force there. Take `follow` out of the configuration before the next start.',
         response: {
           200: answer('It leads now.', promoteAnswer),
           ...problems('NOT_A_REPLICA', 'STORE_UNAVAILABLE'),

@@ -15,6 +15,10 @@ declare module 'fastify' {
     /** It changes the store: a read replica refuses it. */
     writes?: boolean;
   }
+  interface FastifyInstance {
+    /** Counts an answer that damage of the store kept from being given. */
+    noteCorrupt: () => void;
+  }
   interface FastifyRequest {
     /** Of those the one that the request's Accept asks for. */
     answerType: string;

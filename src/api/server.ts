@@ -5,11 +5,14 @@ import fastify, { type FastifyInstance, type HTTPMethods, LogController } from '
 import { validatorCompiler } from 'fastify-type-provider-zod';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 import { backupRoutes } from './backup.ts';
 import { changeRoutes } from './changes.ts';
 import { compactRoutes } from './compact.ts';
+import { deadLetterRoutes } from './dead-letters.ts';
 import type { Deps } from './deps.ts';
 import { diffRoutes } from './diff.ts';
+import { embeddingRoutes } from './embeddings.ts';
 import { entityRoutes } from './entities.ts';
 import { eraseRoutes } from './erase.ts';
 import { explainRoutes } from './explain.ts';
@@ -17,7 +20,7 @@ import { refuseUnreadable, sendProblem } from './failures.ts';
 import { historicalRoutes } from './historical.ts';
 import { lookupRoutes } from './lookup-routes.ts';
 import { negotiate, refuseEncoded, takeJson } from './media.ts';
-import { addMetrics, addSkew } from './metrics.ts';
+import { addCorruptAnswers, addMetrics, addSkew } from './metrics.ts';
 import { addOpenapi } from './openapi.ts';
 import { opsRoutes } from './ops.ts';
 import { pushRoutes } from './push-routes.ts';
@@ -49,6 +52,8 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
       void sendProblem(error, request, reply, limits);
     },
   });
+  const corrupt = addCorruptAnswers(registry);
+  server.decorate('noteCorrupt', () => corrupt.inc());
   server.setValidatorCompiler(validatorCompiler);
   // What is answered is checked by its type, and by the tests: not once more for every answer.
   server.setSerializerCompiler(() => (data) => JSON.stringify(data));
@@ -78,6 +83,8 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
     changeRoutes,
     replicaRoutes,
     eraseRoutes,
+    deadLetterRoutes,
+    embeddingRoutes,
     compactRoutes,
     backupRoutes,
     opsRoutes,
@@ -145,10 +152,16 @@ function refuseUnknownRoutes(server: FastifyInstance): void {
       .filter(({ pattern }) => pattern.test(path))
       .flatMap((each) => each.methods);
     if (methods.length === 0) {
-      throw new TidemarkError('NOT_FOUND', `there is no route ${method} ${path}; see /docs`);
+      throw new TidemarkError(
+        'NOT_FOUND',
+        `there is no route ${method} ${excerpt(path)}; see /docs`,
+      );
     }
     const allowed = [...new Set(methods)].join(', ');
     void reply.header('allow', allowed);
-    throw new TidemarkError('METHOD_NOT_ALLOWED', `${path} takes ${allowed}, not ${method}`);
+    throw new TidemarkError(
+      'METHOD_NOT_ALLOWED',
+      `${excerpt(path)} takes ${allowed}, not ${method}`,
+    );
   });
 }

@@ -84,7 +84,7 @@ function showTimeline({ store, limits }: Context, asked: TimelineBody): Timeline
   const view = store.catalogue.mustGetView(asked.feature_view);
   const { version, snapshot } = stateOf(asked, cursor);
   const modelVersion = store.catalogue.mustGetVersion(view, version);
-  const resolved = resolveSnapshot({ at_snapshot: snapshot }, store);
+  const resolved = resolveSnapshot({ at_snapshot: snapshot }, store, [modelVersion]);
   const opened = store.version(view.name, modelVersion.version);
   refuseBeforeHorizon(view.name, resolved, opened.horizon);
   const range = {

@@ -58,7 +58,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
     },
     async (request, reply) => {
       const { view: name } = request.params;
-      const { entity, join_key, max_age, retention, ...asked } = request.body;
+      const { entity, join_key, max_age, retention, history, ...asked } = request.body;
       const version = await newVersion(context, asked);
       const existing = store.catalogue.view(name);
       if (existing !== undefined) {
@@ -67,8 +67,9 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
           ...differenceOf('join_key', existing.join_key, join_key),
         ];
         requireSame(existing, version, differences, 'POST /v1/feature-views/{view}/versions');
-        const settings = settingsOf(existing, max_age, retention);
+        const settings = settingsOf(existing, max_age, retention, history);
         if (!isDeepStrictEqual(settings, settingsOf(existing))) store.changeView(name, settings);
+        if (settings.retention !== existing.retention) await holdRetention(store, name);
         return reply.code(200).send(showView(store, store.catalogue.mustGetView(name)));
       }
       const view: FeatureView = {
@@ -78,10 +79,11 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         created_timestamp: version.created_timestamp,
         versions: { [version.version]: version },
         aliases: { current: version.version },
-        ...settingsOf({}, max_age, retention),
+        ...settingsOf({}, max_age, retention, history),
       };
       store.createView(view);
-      return reply.code(201).send(showView(store, view));
+      await holdRetention(store, name);
+      return reply.code(201).send(showView(store, store.catalogue.mustGetView(name)));
     },
   );
 
@@ -185,6 +187,7 @@ function settingsOf(
   before: ViewSettings,
   maxAge?: number | null,
   retention?: number | null,
+  history: 'all' | 'latest_only' = before.history ?? 'all',
 ): ViewSettings {
   const settings = {
     max_age: maxAge === undefined ? before.max_age : (maxAge ?? undefined),
@@ -193,7 +196,14 @@ function settingsOf(
   return {
     ...(settings.max_age !== undefined && { max_age: settings.max_age }),
     ...(settings.retention !== undefined && { retention: settings.retention }),
+    ...(history === 'latest_only' && { history }),
   };
+}
+
+/** From the answer on, and not from the next round of maintenance on (A10). */
+async function holdRetention(store: Store, name: string): Promise<void> {
+  const { retention } = store.catalogue.mustGetView(name);
+  if (retention !== undefined) await store.advanceHorizon(name, store.clock() - retention);
 }
 
 /** A version as asked, created now, its model bound. Throws BAD_REQUEST when the dims differ. */
@@ -278,6 +288,7 @@ function showView(store: Store, view: FeatureView): FeatureViewAnswer {
     created_timestamp: formatInstant(view.created_timestamp),
     max_age: view.max_age === undefined ? null : formatDuration(view.max_age),
     retention: view.retention === undefined ? null : formatDuration(view.retention),
+    history: view.history ?? 'all',
     horizon: view.horizon === undefined ? null : formatInstant(micros(view.horizon.moment)),
     aliases: view.aliases,
     versions: Object.fromEntries(versions) as FeatureViewAnswer['versions'],

@@ -2,6 +2,12 @@ import type { z } from 'zod';
 
 import type { BackupAnswer, backupBody } from '../api/schemas/backup.ts';
 import type { CompactAnswer, compactBody } from '../api/schemas/compact.ts';
+import type {
+  DeadLettersAnswer,
+  deadLettersBody,
+  DropAnswer,
+  ReplayAnswer,
+} from '../api/schemas/dead-letters.ts';
 import type { diffBody } from '../api/schemas/diff.ts';
 import type { eraseBody, ErasureAnswer, LiftAnswer, liftBody } from '../api/schemas/erase.ts';
 import type { ExplainAnswer, explainBody } from '../api/schemas/explain.ts';
@@ -14,6 +20,7 @@ import { ServerRefused, ServerUnreachable, UsageError } from './failure.ts';
 import { fetchPatiently } from './patience.ts';
 
 export type TimelineRequest = z.input<typeof timelineBody>;
+export type DeadLetterRequest = z.input<typeof deadLettersBody>;
 
 /** The spine's own columns, and those of the join. */
 export type JoinedRow = Record<string, unknown>;
@@ -109,6 +116,22 @@ export class Client {
 
   async erasure(id: string): Promise<ErasureAnswer> {
     return this.json(`/v1/erasures/${encodeURIComponent(id)}`);
+  }
+
+  async deadLetters(request: Omit<DeadLetterRequest, 'positions'>): Promise<DeadLettersAnswer> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request)) {
+      if (value !== undefined) query.set(name, String(value));
+    }
+    return this.json(`/v1/dead-letters?${query.toString()}`);
+  }
+
+  async replayDeadLetters(request: DeadLetterRequest): Promise<ReplayAnswer> {
+    return this.jsonAtLast('/v1/dead-letters/replay', request);
+  }
+
+  async dropDeadLetters(request: DeadLetterRequest): Promise<DropAnswer> {
+    return this.jsonAtLast('/v1/dead-letters/drop', request);
   }
 
   async compact(request: z.input<typeof compactBody>): Promise<CompactAnswer> {

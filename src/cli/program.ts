@@ -7,6 +7,7 @@ import { backupCommand } from './commands/backup.ts';
 import { compactCommand } from './commands/compact.ts';
 import { demoCommand } from './commands/demo.ts';
 import { diffCommand } from './commands/diff.ts';
+import { dlqCommand } from './commands/dlq.ts';
 import { eraseCommand, erasuresCommand } from './commands/erase.ts';
 import { explainCommand } from './commands/explain.ts';
 import { getCommand } from './commands/get.ts';
@@ -55,6 +56,7 @@ function programOf(cli: Cli): Command {
     verifyCommand(cli),
     eraseCommand(cli),
     erasuresCommand(cli),
+    dlqCommand(cli),
     compactCommand(cli),
     backupCommand(cli),
     restoreCommand(cli),

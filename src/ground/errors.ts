@@ -17,6 +17,8 @@ export type ErrorCode =
   | 'BAD_VECTOR'
   /** The text or the fields cannot be turned into a model input. */
   | 'BAD_INPUT'
+  /** Of the text or the fields nothing is left to embed, and the model version refuses that. */
+  | 'EMPTY_TEXT'
   /** A record must have exactly one of vector, deleted, text and fields. */
   | 'BAD_RECORD'
   /** No such feature view: create it with PUT. */
@@ -47,8 +49,14 @@ export type ErrorCode =
   | 'MODEL_INVALID'
   /** The model on disk is not the one that made the version's vectors. */
   | 'MODEL_CHANGED'
+  /** The version's model cannot run now: `/readyz` says why; try again after a moment. */
+  | 'MODEL_UNAVAILABLE'
+  /** The model dies of this text, whenever it runs: mend the text, or the model. */
+  | 'INFERENCE_FAILED'
   /** The asked snapshot is above what is durable here, or older than what retention keeps. */
   | 'SNAPSHOT_UNAVAILABLE'
+  /** A moment lies before what retention keeps, whose answer is gone: ask about later ones. */
+  | 'BEFORE_RETENTION'
   /** Two columns of an answer would have the same name: give one of them another. */
   | 'NAME_COLLISION'
   /** A limit of the server's configuration was passed: send less at once. */
@@ -85,5 +93,16 @@ export class TidemarkError extends Error {
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/** What may go through after so many seconds. */
+export class TryLater extends TidemarkError {
+  override name = 'TryLater';
+  readonly retryAfterSeconds: number;
+
+  constructor(code: ErrorCode, message: string, retryAfterSeconds: number, options?: ErrorOptions) {
+    super(code, message, options);
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }

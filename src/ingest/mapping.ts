@@ -1,10 +1,18 @@
 import { AssertionFailed } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
-import { jsonReader } from './json-records.ts';
-import { header, type MappingTarget, rawReader } from './raw-records.ts';
+import type { Schemas } from './formats/encodings.ts';
+import { type ReadRecord, recordReader } from './formats/reader.ts';
+import type { MappingTarget } from './formats/vector.ts';
 import type { SourceConfig } from './source-config.ts';
-import { type Fact, type Mapping, rejection, type SourceRecord } from './source-record.ts';
+import {
+  badRecord,
+  type Fact,
+  header,
+  type Mapping,
+  rejection,
+  type SourceRecord,
+} from './source-record.ts';
 
 /** What a record is, `now` being when it arrived, µs. Never throws for what a record holds. */
 export type MapRecord = (record: SourceRecord, now: number) => Mapping;
@@ -14,22 +22,30 @@ export type MapRecord = (record: SourceRecord, now: number) => Mapping;
  *
  * A record that cannot become one is a rejection with one of the codes LIMIT_EXCEEDED, BAD_RECORD,
  * BAD_ENTITY_ID, BAD_TIMESTAMP, FUTURE_TIMESTAMP, BAD_VECTOR and BAD_INPUT. Whether the numbers of
- * a vector fit the version is found when it is written.
+ * a vector fit the version is found when it is written. Of the schemas that records name, `schemas`
+ * must have been asked before.
  */
 export function compileMapping(
   config: SourceConfig,
   target: MappingTarget,
   futureSkewMax: number,
+  schemas: Schemas = NO_SCHEMAS,
 ): MapRecord {
-  const read = config.format === 'raw' ? rawReader(config, target) : jsonReader(config);
+  const readers = new Map<string, ReadRecord>();
+  for (const [topic, mapping] of Object.entries(config.mappings)) {
+    readers.set(topic, recordReader(mapping, target, schemas));
+  }
   return (record, now) => {
-    if (record.value === null && config.null_value === 'skip') return { kind: 'skip' };
     try {
       checkSize(record, config.max_value_bytes);
       checkVersion(record, target);
+      const read = readers.get(record.topic);
+      if (read === undefined) throw badRecord(`the topic is ${record.topic}`, 'one of the source');
       const fact = read(record, now);
+      if (fact === undefined) return { kind: 'skip' };
       checkClocks(fact, futureSkewMax, now);
-      return { ...fact, offset: record.offset };
+      const { part } = config.mappings[record.topic]!;
+      return { ...fact, offset: record.offset, ...(part !== undefined && { part }) };
     } catch (error) {
       if (error instanceof TidemarkError || error instanceof AssertionFailed) {
         return rejection(error);
@@ -41,6 +57,16 @@ export function compileMapping(
     }
   };
 }
+
+/** Of a source without a registry. */
+const NO_SCHEMAS: Schemas = {
+  avro(id) {
+    throw badRecord(
+      `the value names the schema ${id}`,
+      'a source with a registry (kafka.registry)',
+    );
+  },
+};
 
 /** Before anything reads the value. */
 function checkSize({ value }: SourceRecord, bytesMax: number): void {

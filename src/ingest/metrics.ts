@@ -37,6 +37,16 @@ export function addIngestMetrics(
   );
   counter(
     registry,
+    'tidemark_ingest_confirmations_total',
+    'Revisions whose vector is that of the one before: nothing that a model reads had changed.',
+    undefined,
+    (put) => {
+      eachSource((source, { counters }) => put({ source }, counters.confirmations));
+    },
+  );
+  addFieldMetrics(registry, pipeline);
+  counter(
+    registry,
     'tidemark_ingest_incidents_total',
     'What went wrong with sources and was dealt with.',
     'kind',
@@ -94,13 +104,13 @@ function counter(
   registry: Registry,
   name: string,
   help: string,
-  label: string,
+  label: string | undefined,
   read: (put: (labels: Record<string, string>, count: number) => void) => void,
 ): void {
   const metric = new Counter({
     name,
     help,
-    labelNames: ['source', label],
+    labelNames: label === undefined ? ['source'] : ['source', label],
     registers: [],
     collect() {
       this.reset();
@@ -108,4 +118,37 @@ function counter(
     },
   });
   registry.registerMetric(metric);
+}
+
+/** How often the fields of prompts change: see `FieldChanges`. */
+function addFieldMetrics(registry: Registry, { fieldChanges }: Pipeline): void {
+  const labelNames = ['model_version', 'field'];
+  const changes = new Counter({
+    name: 'tidemark_prompt_field_changes_total',
+    help: 'Events in which a field of the prompt was another one than at the entity’s event before.',
+    labelNames,
+    registers: [],
+    collect() {
+      this.reset();
+      for (const [model_version, of] of fieldChanges) {
+        for (const [field, count] of Object.entries(of.changes)) {
+          this.inc({ model_version, field }, count);
+        }
+      }
+    },
+  });
+  const volatile = new Gauge({
+    name: 'tidemark_prompt_volatile_field',
+    help: '1 for a field that changes with nearly every event: it makes every text a new one, and each costs an inference.',
+    labelNames,
+    registers: [],
+    collect() {
+      this.reset();
+      for (const [model_version, of] of fieldChanges) {
+        for (const field of of.volatile()) this.set({ model_version, field }, 1);
+      }
+    },
+  });
+  registry.registerMetric(changes);
+  registry.registerMetric(volatile);
 }

@@ -33,7 +33,7 @@ const WHITE_SPACE = /[\s\u0085]{2,}|(?![ \n])[\s\u0085]/g;
  * it matters is the model's to say.
  *
  * `charsMax` bounds the result, in UTF-16 code units.
- * Throws BAD_INPUT when nothing is left, or too much: a text is never cut silently here.
+ * Throws EMPTY_TEXT when nothing is left, BAD_INPUT when too much: a text is never cut silently here.
  */
 export function normaliseText(text: string, charsMax: number): string {
   const normal = text
@@ -46,7 +46,7 @@ export function normaliseText(text: string, charsMax: number): string {
     .trim();
   if (normal === '') {
     throw new TidemarkError(
-      'BAD_INPUT',
+      'EMPTY_TEXT',
       'the text is empty once white space and invisible characters are gone, expected something to embed',
     );
   }

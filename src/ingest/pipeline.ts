@@ -5,20 +5,22 @@ import { TidemarkError } from '../ground/errors.ts';
 import { DELETED, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import { vectorBytes, writeNumbers } from '../store/dtype.ts';
-import type { Embedder } from './inference/embedder.ts';
+import { Coalescer, type KeyedText } from './coalescer.ts';
+import { type AddedTexts, addEntityTexts, type TextRecord } from './entity-texts.ts';
+import { FieldChanges } from './field-changes.ts';
+import type { AskOptions, Embedder } from './inference/embedder.ts';
 import { hashInput, normaliseText } from './model-input.ts';
+import type { FieldSource } from './parts.ts';
 import type { Prepare, Prepared } from './prepare.ts';
 import { compilePrompt, type Prompt, type PromptConfig } from './prompt.ts';
 import { rejection } from './source-record.ts';
+import { Turns } from './turns.ts';
 
 /** Raised when `normaliseText` changes what it makes of a text: the vectors are others then. */
 const NORMALISATION = 1;
 
-/**
- * Vectors of the newest inputs are kept for others that meet an equal input before the first one is
- * committed: from the pool of inputs on, the store remembers.
- */
-const RECENT_MAX = 8_192;
+/** The key of all texts of which nothing is left. */
+const EMPTY = '';
 
 /** What a model is to read: a whole text, or fields that the version's prompt makes one of. */
 export type TextInput = { text: string } | { fields: Record<string, unknown> };
@@ -36,10 +38,17 @@ export interface PipelineCounts {
 }
 
 export interface PipelineSettings {
-  /** Starts, or gives again, the embedder of that name. */
-  embedder(name: string): Promise<Embedder>;
+  /**
+   * Starts, or gives again, the embedder of that name. One that failed to start is tried again at
+   * once only for a version to be, `isNew`; for others when it is time.
+   */
+  embedder(name: string, isNew: boolean): Promise<Embedder>;
   /** Copies the vector of an equal input of that model version to `out`; false when it has none. */
   copyPooled(view: string, version: string, inputHash: Uint8Array, out: Uint8Array): boolean;
+  /** What was said of the entities of that model version, as it is now. */
+  fields(view: string, version: string): FieldSource;
+  /** Whether of the records that come together only an entity's last one is of interest. */
+  isLatestOnly(view: string): boolean;
   /** Longest text that is embedded, in UTF-16 units. */
   textCharsMax: number;
 }
@@ -53,8 +62,11 @@ export class Pipeline {
   readonly counts: PipelineCounts = { embedded: 0, pooled: 0, repeated: 0, rejected: 0 };
   private settings: PipelineSettings;
   private prompts = new Map<string, Prompt>();
-  /** By fingerprint and hash, the oldest first. */
-  private recent = new Map<string, Promise<Float32Array>>();
+  private coalescer = new Coalescer();
+  /** Of each model version, by its name. */
+  private turns = new Map<string, Turns>();
+  /** By the name of a model version with a prompt. */
+  readonly fieldChanges = new Map<string, FieldChanges>();
 
   constructor(settings: PipelineSettings) {
     this.settings = settings;
@@ -64,22 +76,28 @@ export class Pipeline {
    * What a new model version is to be bound to, with the dim of its vectors.
    * Throws MODEL_INVALID where there is no such model, BAD_CONFIG for a wrong prompt.
    */
-  async bind(name: string, prompt?: PromptConfig): Promise<{ binding: ModelBinding; dim: number }> {
+  async bind({
+    name,
+    prompt,
+    empty_text,
+  }: Omit<ModelBinding, 'fingerprint'>): Promise<{ binding: ModelBinding; dim: number }> {
     const compiled = prompt && compilePrompt(prompt);
-    const { dim, fingerprint } = await this.settings.embedder(name);
+    const { dim, fingerprint } = await this.settings.embedder(name, true);
     return {
       dim,
       binding: {
         name,
         fingerprint: fingerprintOf(fingerprint, compiled),
-        ...(compiled && { prompt: { template: compiled.template, fields: [...compiled.fields] } }),
+        ...(prompt && { prompt }),
+        ...(empty_text && { empty_text }),
       },
     };
   }
 
   /**
    * Adds a payload to the batch for every input: one for those that are equal. Gives for each input
-   * its payload, or the reason that it has none (BAD_INPUT).
+   * its payload, `DELETED` where an empty text means that, or the reason that it has none (BAD_INPUT,
+   * EMPTY_TEXT, or what the embedder says of the text).
    * Throws NO_MODEL, MODEL_CHANGED, and what the embedder throws: then the batch has payloads that
    * no row points at, and is not to be used.
    */
@@ -88,14 +106,18 @@ export class Pipeline {
     version: ModelVersion,
     batch: RevisionBatch,
     inputs: readonly TextInput[],
+    options: AskOptions,
   ): Promise<(number | TidemarkError)[]> {
     const { embedder, prompt, fingerprint } = await this.modelOf(view, version);
-    const payloads = new Map<string, number>();
-    const waiting: { hash: Buffer; key: string; vector: Promise<Float32Array> }[] = [];
-    const fresh: { text: string; key: string; settle: PromiseWithResolvers<Float32Array> }[] = [];
+    const payloads = new Map<string, number | TidemarkError>([[EMPTY, DELETED]]);
+    const waiting: (KeyedText & { hash: Buffer })[] = [];
     const keys = inputs.map((input): string | TidemarkError => {
       const text = this.textOf(input, prompt);
-      if (text instanceof TidemarkError) return text;
+      if (text instanceof TidemarkError) {
+        const isDelete = text.code === 'EMPTY_TEXT' && version.model?.empty_text === 'delete';
+        if (!isDelete) this.counts.rejected++;
+        return isDelete ? EMPTY : text;
+      }
       const inputHash = hashInput(text);
       const key = `${fingerprint}${inputHash.toString('latin1')}`;
       if (payloads.has(key)) {
@@ -109,69 +131,75 @@ export class Pipeline {
         payloads.set(key, batch.addFilled(inputHash));
         return key;
       }
-      let vector = this.recent.get(key);
-      if (vector === undefined) {
-        const settle = Promise.withResolvers<Float32Array>();
-        fresh.push({ text, key, settle });
-        vector = settle.promise;
-        this.remember(key, vector);
-      } else {
-        this.counts.repeated++;
-      }
-      waiting.push({ hash: inputHash, key, vector });
+      waiting.push({ hash: inputHash, key, text });
       return key;
     });
-    void this.embed(embedder, fresh);
-    const vectors = await Promise.all(waiting.map(async ({ vector }) => vector));
-    waiting.forEach(({ hash: inputHash, key }, at) => {
-      writeNumbers(vectors[at]!, version.dim, version.dtype, batch.nextPayload());
-      payloads.set(key, batch.addFilled(inputHash));
-    });
-    return keys.map((key) => (key instanceof TidemarkError ? key : payloads.get(key)!));
-  }
-
-  /** Embeds the texts together; who waits for one of them hears how it went. */
-  private async embed(
-    embedder: Embedder,
-    fresh: readonly { text: string; key: string; settle: PromiseWithResolvers<Float32Array> }[],
-  ): Promise<void> {
-    if (fresh.length === 0) return;
-    try {
-      const matrix = await embedder.embed(fresh.map(({ text }) => text));
-      this.counts.embedded += fresh.length;
-      fresh.forEach(({ settle }, at) => {
-        settle.resolve(matrix.subarray(at * embedder.dim, (at + 1) * embedder.dim));
-      });
-    } catch (error) {
-      for (const { key, settle } of fresh) {
-        this.recent.delete(key);
-        settle.reject(error);
+    const { vectors, fresh } = await this.coalescer.embed(embedder, waiting, options);
+    this.counts.repeated += waiting.length - fresh;
+    this.counts.embedded += fresh;
+    for (const [at, { hash: inputHash, key }] of waiting.entries()) {
+      const vector = vectors[at]!;
+      if (vector instanceof TidemarkError) payloads.set(key, vector);
+      else {
+        writeNumbers(vector, version.dim, version.dtype, batch.nextPayload());
+        payloads.set(key, batch.addFilled(inputHash));
       }
     }
+    return keys.map((key) => {
+      if (key instanceof TidemarkError) return key;
+      const payload = payloads.get(key)!;
+      if (payload instanceof TidemarkError) this.counts.rejected++;
+      return payload;
+    });
   }
 
-  private remember(key: string, vector: Promise<Float32Array>): void {
-    // Who waits for it hears of a failure; that it is kept here is nobody's failure.
-    vector.catch(() => {});
-    this.recent.set(key, vector);
-    if (this.recent.size > RECENT_MAX) this.recent.delete(this.recent.keys().next().value!);
+  /**
+   * Adds what records say of their entities; see `addEntityTexts`. Throws as `addTexts` does.
+   * The rows are to be committed together with the fields, and the rest of what it gives released.
+   */
+  async addRecords(
+    view: string,
+    version: ModelVersion,
+    batch: RevisionBatch,
+    records: readonly TextRecord[],
+    options: AskOptions,
+  ): Promise<AddedTexts> {
+    const name = `${view}@${version.version}`;
+    const prompt = version.model?.prompt;
+    const using = {
+      embed: async (into: RevisionBatch, inputs: readonly TextInput[]) =>
+        this.addTexts(view, version, into, inputs, options),
+      turns: getOrMake(this.turns, name, () => new Turns()),
+      fields: () => this.settings.fields(view, version.version),
+      changes: prompt && getOrMake(this.fieldChanges, name, () => new FieldChanges(prompt.fields)),
+      isLatestOnly: this.settings.isLatestOnly(view),
+    };
+    return addEntityTexts(version, batch, records, using);
   }
 
   /** Prepares the records of a source of texts for commits to one model version. */
   preparer(view: string, version: ModelVersion): Prepare {
     return async (records) => {
       const rows = new RevisionBatch(vectorBytes(version.dim, version.dtype), records.length);
-      const texts = records.flatMap((record) => (record.kind === 'text' ? [record] : []));
-      const added = await this.addTexts(view, version, rows, texts);
-      const rejected: Prepared['rejected'] = [];
-      let next = 0;
-      for (const [index, record] of records.entries()) {
+      const texts = records.map((record): TextRecord => {
         assert(record.kind !== 'vector', 'a source of texts has no vectors');
-        const payload = record.kind === 'delete' ? DELETED : added[next++]!;
-        if (payload instanceof TidemarkError) rejected.push({ ...rejection(payload), index });
-        else rows.addRow(record.entityId, record.event, record.known, payload, record.offset);
+        return { ...record, input: record.kind === 'delete' ? null : { fields: record.fields } };
+      });
+      const options: AskOptions = { lane: 'nearline' };
+      const added = await this.addRecords(view, version, rows, texts, options);
+      const rejected: Prepared['rejected'] = [];
+      let skipped = 0;
+      for (const [index, said] of added.rows.entries()) {
+        if (said instanceof TidemarkError) {
+          rejected.push({ ...rejection(said), index });
+          continue;
+        }
+        if (said.length === 0) skipped++;
+        const { entityId, offset } = records[index]!;
+        for (const row of said) rows.addRow(entityId, row.event, row.known, row.payload, offset);
       }
-      return { rows, rejected };
+      const { fields, release } = added;
+      return { rows, rejected, skipped, release, ...(fields && { fields }) };
     };
   }
 
@@ -187,16 +215,28 @@ export class Pipeline {
       return normaliseText(prompt.render(input.fields), this.settings.textCharsMax);
     } catch (error) {
       if (!(error instanceof TidemarkError)) throw error;
-      this.counts.rejected++;
       return error;
     }
+  }
+
+  /**
+   * The name of the model that made the version's vectors, and is still that one.
+   * Throws NO_MODEL, MODEL_CHANGED, MODEL_UNAVAILABLE.
+   */
+  async modelName(view: string, version: ModelVersion): Promise<string> {
+    return (await this.modelOf(view, version)).name;
   }
 
   /** The embedder and the prompt that made the version's vectors, and no others (A14). */
   private async modelOf(
     view: string,
     { version, model }: ModelVersion,
-  ): Promise<{ embedder: Embedder; prompt: Prompt | undefined; fingerprint: string }> {
+  ): Promise<{
+    name: string;
+    embedder: Embedder;
+    prompt: Prompt | undefined;
+    fingerprint: string;
+  }> {
     const name = `${view}@${version}`;
     if (model === undefined) {
       throw new TidemarkError('NO_MODEL', `the model version ${name} was made without a model`);
@@ -206,7 +246,7 @@ export class Pipeline {
       prompt = compilePrompt(model.prompt);
       this.prompts.set(model.fingerprint, prompt);
     }
-    const embedder = await this.settings.embedder(model.name);
+    const embedder = await this.settings.embedder(model.name, false);
     if (fingerprintOf(embedder.fingerprint, prompt) !== model.fingerprint) {
       throw new TidemarkError(
         'MODEL_CHANGED',
@@ -214,12 +254,21 @@ export class Pipeline {
           'put that one back, or add a new model version',
       );
     }
-    return { embedder, prompt, fingerprint: model.fingerprint };
+    return { name: model.name, embedder, prompt, fingerprint: model.fingerprint };
   }
 }
 
 /** Names all that makes a vector of a text: model, tokenizer, pooling, prompt, normalisation. */
 function fingerprintOf(model: string, prompt: Prompt | undefined): string {
-  const parts = [model, NORMALISATION, prompt?.template ?? null, prompt?.fields ?? null];
+  const parts: unknown[] = [model, NORMALISATION, prompt?.template ?? null, prompt?.fields ?? null];
+  if (prompt?.chars_max !== undefined) {
+    parts.push(Object.entries(prompt.chars_max).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  }
   return hash('sha256', JSON.stringify(parts));
+}
+
+function getOrMake<T>(map: Map<string, T>, key: string, make: () => T): T {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
 }

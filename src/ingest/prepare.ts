@@ -1,7 +1,8 @@
 import { assert } from '../ground/assert.ts';
 import { DELETED, RevisionBatch } from '../store/batch.ts';
 import { vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
-import type { MappingTarget } from './raw-records.ts';
+import type { FieldRow } from '../store/fields.ts';
+import type { MappingTarget } from './formats/vector.ts';
 import { type GivenVector, type MappedRecord, type Rejection, rejection } from './source-record.ts';
 
 /** Records made ready for a commit, in their order, and those that could not be. */
@@ -9,6 +10,12 @@ export interface Prepared {
   rows: RevisionBatch;
   /** By index into the records, ascending. */
   rejected: (Rejection & { index: number })[];
+  /** Records that are of no interest beside others. */
+  skipped?: number;
+  /** To be committed with the rows. */
+  fields?: FieldRow[];
+  /** To be called when the commit is over, however it went, or is not to come about. */
+  release?: () => void;
 }
 
 /**

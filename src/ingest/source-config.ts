@@ -1,6 +1,7 @@
 import { z } from 'zod';
 
 import { isVersionName, isViewName } from '../store/catalogue.ts';
+import { completeMapping, type MappingConfig, mappingShape } from './formats/settings.ts';
 
 /** Settings of Kafka sources, as they stand in `tidemark.yaml`. Every object refuses unknown keys. */
 
@@ -8,40 +9,19 @@ import { isVersionName, isViewName } from '../store/catalogue.ts';
 const VALUE_BYTES_DEFAULT = 1_048_576;
 const VALUE_BYTES_MAX = 64 * 1_048_576;
 
-const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, {
+export const name = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, {
   error: 'expected 1 to 64 letters, digits, _ or -, a letter or digit first',
 });
 
-const topic = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, {
+export const topic = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, {
   error: 'expected the name of a Kafka topic: 1 to 249 letters, digits, ., _ or -',
 });
 
-/** Names of nested fields with dots between them, such as `after.title`. */
-const path = z
-  .string()
-  .max(512)
-  .regex(/^[^.]+(\.[^.]+)*$/, {
-    error: 'expected the name of a field, such as title or after.title',
-  });
-
-const timeField = z.strictObject({
-  path,
-  /** `rfc3339` takes a string with an offset; the others a number, or a string of digits. */
-  unit: z.enum(['s', 'ms', 'us', 'rfc3339']),
-});
-
-/** What marks a record whose value is not null as a delete. */
-const deleteWhen = z.strictObject({
-  path,
-  equals: z.union([z.string(), z.number(), z.boolean(), z.null()]),
-});
-
-const common = {
+const binding = {
   name,
   /** The feature view that the records belong to, and the model version, never an alias (A14). */
   feature_view: z.string().refine(isViewName, { error: 'expected the name of a feature view' }),
   version: z.string().refine(isVersionName, { error: 'expected the name of a model version' }),
-  topics: z.array(topic).min(1).max(64),
   /** Where a partition starts that this source has never read. */
   from: z.enum(['beginning', 'end']).default('beginning'),
   /** First part of the consumer group's id; one group per source and model version (A12). */
@@ -50,86 +30,141 @@ const common = {
   on_data_loss: z.enum(['halt', 'continue']).default('halt'),
   /** A larger value is a dead letter, unparsed. */
   max_value_bytes: z.int().min(1).max(VALUE_BYTES_MAX).default(VALUE_BYTES_DEFAULT),
-  /** What a null value means. `skip` suits streams that send a delete and then a null. */
-  null_value: z.enum(['delete', 'skip']).default('delete'),
-  /** When a null value's delete happened, where the event time stands in a value it does not have. */
-  delete_timestamp: z.literal('record').optional(),
+  /** Where dead letters are published too; true: for each topic one of its name and `.dlq`. */
+  dead_letter_topic: z.union([z.literal(true), topic]).optional(),
 };
 
-const timeFieldOr = '{path, unit} with the unit s, ms, us or rfc3339';
-
-const json = {
-  /** The field that holds the entity id; the record's key where the field is absent. */
-  entity_id: path.default('entity_id'),
-  known_timestamp: z.union([z.enum(['record', 'arrival', 'event']), timeField], {
-    error: `expected record, arrival, event, or ${timeFieldOr}`,
-  }),
-};
-
-const jsonEventTimestamp = z.union([z.literal('record'), timeField], {
-  error: `expected record, or ${timeFieldOr}`,
-});
-
-/** Vectors as JSON: an array of numbers, or base64 of the bytes in the version's dtype. */
-const jsonSource = z.strictObject({
-  format: z.literal('json'),
-  ...common,
-  ...json,
-  vector: path.default('vector'),
-  event_timestamp: jsonEventTimestamp.default({ path: 'event_timestamp', unit: 'rfc3339' }),
-  delete_when: deleteWhen.default({ path: 'deleted', equals: true }),
-});
-
-/** Vectors as the value's bytes, little-endian, in the version's dtype; the rest is in headers. */
-const rawSource = z.strictObject({
-  format: z.literal('raw'),
-  ...common,
-  event_timestamp: z.enum(['header', 'record']).default('header'),
-  known_timestamp: z.enum(['record', 'arrival', 'event', 'header']),
-});
-
-/** Changes of an entity's text as JSON, which the version's model embeds. */
-const jsonFieldsSource = z.strictObject({
-  format: z.literal('json_fields'),
-  ...common,
-  ...json,
-  event_timestamp: jsonEventTimestamp,
-  delete_when: deleteWhen.optional(),
-  /**
-   * The fields that a prompt can use: the object at a path, or each by name and path. Without it,
-   * those of the whole value.
-   */
-  fields: z
-    .union([path, z.record(z.string(), path)], {
-      error: 'expected a path, or a path for each name of a field',
-    })
-    .optional(),
-});
-
-export const sourceConfigSchema = z.discriminatedUnion(
-  'format',
-  [jsonSource, rawSource, jsonFieldsSource],
-  { error: 'expected a source with the format json, raw or json_fields' },
+/** A topic by its name, or with settings of its own over the source's. */
+const topicEntry = z.preprocess(
+  (given) => (typeof given === 'string' ? { topic: given } : given),
+  z.strictObject({ topic, ...mappingShape }),
 );
 
-export type SourceConfig = z.infer<typeof sourceConfigSchema>;
-export type TimeField = z.infer<typeof timeField>;
+const sourceSchema = z.strictObject({
+  ...binding,
+  content: z.enum(['vector', 'fields'], { error: 'expected vector or fields' }),
+  topics: z.array(topicEntry).min(1).max(64),
+  ...mappingShape,
+});
+
+export const sourceConfigSchema = sourceSchema.transform((source, context) => {
+  const { topics, content, ...given } = source;
+  const { name: source_name, feature_view, version, from, ...rest } = given;
+  const { group_prefix, on_data_loss, max_value_bytes, dead_letter_topic, ...shared } = rest;
+  const mappings: Record<string, MappingConfig> = {};
+  for (const [at, { topic: topicName, ...own }] of topics.entries()) {
+    const mapping = completeMapping({ ...shared, ...own }, content);
+    if ('setting' in mapping) {
+      const { setting, message } = mapping;
+      const path = own[setting] === undefined ? [setting] : ['topics', at, setting];
+      context.addIssue({ code: 'custom', path, message, input: own[setting] ?? shared[setting] });
+      return z.NEVER;
+    }
+    if (Object.hasOwn(mappings, topicName)) {
+      const message = 'expected each topic once';
+      context.addIssue({ code: 'custom', path: ['topics', at], message, input: topicName });
+    }
+    mappings[topicName] = mapping;
+  }
+  const ownTopic = Object.keys(mappings).find((each) => {
+    return Object.hasOwn(mappings, deadLetterTopicOf(dead_letter_topic, each) ?? '');
+  });
+  if (ownTopic !== undefined) {
+    const message =
+      'expected a topic that the source does not read: dead letters would breed others';
+    const path = ['dead_letter_topic'];
+    context.addIssue({ code: 'custom', path, message, input: dead_letter_topic });
+  }
+  return {
+    name: source_name,
+    feature_view,
+    version,
+    from,
+    group_prefix,
+    on_data_loss,
+    max_value_bytes,
+    dead_letter_topic,
+    content,
+    topics: Object.keys(mappings),
+    /** By topic. */
+    mappings,
+  };
+});
+
+export type SourceConfig = z.output<typeof sourceConfigSchema>;
+
+/** The topic that the dead letters of a topic go to, where the setting names one. */
+export function deadLetterTopicOf(
+  setting: SourceConfig['dead_letter_topic'],
+  topicName: string,
+): string | undefined {
+  return setting === true ? `${topicName}.dlq` : setting;
+}
 
 const host = z.string().regex(/^(\[[0-9A-Fa-f:]+\]|[^\s:/]+):\d{1,5}$/, {
   error: 'expected host:port',
 });
 
-/** How to reach a Kafka cluster. */
+const file = z.string().min(1);
+const url = z.url({ protocol: /^https?$/, error: 'expected a URL with http or https' });
+const ONE_PASSWORD = { error: 'expected either password or password_file', path: ['password'] };
+
+/** A secret stands in the settings, or alone in a file, which is read at each connection. */
+const password = { password: z.string().min(1).optional(), password_file: file.optional() };
+
+function hasOnePassword(given: { password?: unknown; password_file?: unknown }): boolean {
+  return (given.password === undefined) !== (given.password_file === undefined);
+}
+
+const login = { username: z.string().min(1), ...password };
+
+/** Files are in PEM. Whom to trust is never nobody: a broker without a right certificate is refused. */
+const tls = z
+  .strictObject({
+    /** Authorities to trust instead of the well-known ones. */
+    ca: file.optional(),
+    /** Our own certificate and its key, where brokers ask for them. */
+    cert: file.optional(),
+    key: file.optional(),
+    /** The name in the brokers' certificates, where it is not the one they are reached by. */
+    server_name: z.string().min(1).optional(),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), {
+    error: 'expected cert and key together',
+    path: ['key'],
+  });
+
+const sasl = z.discriminatedUnion(
+  'mechanism',
+  [
+    z
+      .strictObject({
+        mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
+        ...login,
+      })
+      .refine(hasOnePassword, ONE_PASSWORD),
+    /** A token that something else keeps fresh, read at each connection. */
+    z.strictObject({ mechanism: z.literal('oauthbearer'), token_file: file }),
+  ],
+  { error: 'expected the mechanism plain, scram-sha-256, scram-sha-512 or oauthbearer' },
+);
+
+/** How to reach a Kafka cluster, and the registry of its schemas. */
 export const kafkaConnectionSchema = z.strictObject({
   brokers: z.array(host).min(1).max(64),
-  ssl: z.boolean().default(false),
-  sasl: z
-    .strictObject({
-      mechanism: z.enum(['plain', 'scram-sha-256', 'scram-sha-512']),
-      username: z.string().min(1),
-      password: z.string().min(1),
+  ssl: z.union([z.boolean(), tls]).default(false),
+  sasl: sasl.optional(),
+  registry: z
+    .strictObject({ url, ...password, username: z.string().min(1).optional() })
+    .refine((given) => (given.username === undefined ? isOpen(given) : hasOnePassword(given)), {
+      error: 'expected username, and either password or password_file, or none of them',
+      path: ['password'],
     })
     .optional(),
 });
+
+function isOpen(given: { password?: unknown; password_file?: unknown }): boolean {
+  return given.password === undefined && given.password_file === undefined;
+}
 
 export type KafkaConnection = z.infer<typeof kafkaConnectionSchema>;

@@ -18,15 +18,27 @@ export interface SourceRecord {
 /** A pre-computed vector: numbers to round to the version's dtype, or bytes that are of it. */
 export type GivenVector = { numbers: readonly number[] } | { bytes: Uint8Array };
 
-/** What a record says about one entity, and when that became true and known, µs. */
+/**
+ * The value of a field that has one which the record does not tell, as Debezium's
+ * `__debezium_unavailable_value` stands for. It is no text, and never embedded.
+ */
+export const UNSAID: unique symbol = Symbol('a value that the record does not tell');
+
+/** Fields of an entity by name, as one record has them: any of them may be UNSAID. */
+export type TextFields = Record<string, unknown>;
+
+/**
+ * What a record says about one entity, and when that became true and known, µs.
+ * `before`: the fields that the entity had, where the record tells them.
+ */
 export type Fact = { entityId: string; event: number; known: number } & (
   | { kind: 'vector'; vector: GivenVector }
-  | { kind: 'text'; fields: Record<string, unknown> }
+  | { kind: 'text'; fields: TextFields; before?: TextFields }
   | { kind: 'delete' }
 );
 
 /** A record that is to become a revision. */
-export type MappedRecord = Fact & { offset: number };
+export type MappedRecord = Fact & { offset: number; part?: string };
 
 /** Why a record cannot become a revision. */
 export interface Rejection {
@@ -42,6 +54,11 @@ export type Mapping = MappedRecord | Rejection | { kind: 'skip' };
 export function rejection(error: unknown): Rejection {
   if (!(error instanceof TidemarkError)) throw error;
   return { kind: 'rejected', code: error.code, message: error.message };
+}
+
+/** A record that is not what its source was said to deliver. */
+export function badRecord(got: string, expected: string): TidemarkError {
+  return new TidemarkError('BAD_RECORD', `${got}, expected ${expected}`);
 }
 
 /** The text of bytes from outside, which must be UTF-8. */
@@ -61,6 +78,11 @@ export function keyEntityId({ key }: SourceRecord): string {
     throw new TidemarkError('BAD_ENTITY_ID', 'the key is not UTF-8, expected the entity id');
   }
   return parseEntityId(parseUtf8(key, 'key'));
+}
+
+/** The text of a header, or undefined where the record does not have it. Throws BAD_RECORD. */
+export function header({ headers }: SourceRecord, name: string): string | undefined {
+  return Object.hasOwn(headers, name) ? parseUtf8(headers[name]!, `header ${name}`) : undefined;
 }
 
 /** The record's own timestamp, µs. Throws BAD_TIMESTAMP. */

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { Pace } from '../ground/pace.ts';
+import { isSystemError, systemWords } from '../ground/system-error.ts';
 import { formatInstant } from '../ground/time.ts';
 import { Catalogue, CATALOGUE_FOLDER } from './catalogue.ts';
 import { copyVersion } from './copy.ts';
@@ -11,6 +12,7 @@ import { DATA_FILE, NotFlushed } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { isWithin, makeFolder, syncPath } from './folders.ts';
 import { FORMAT_FILE, FORMAT_VERSION, writeFormat } from './format.ts';
+import { refuseBelowHorizon } from './horizon.ts';
 import { LOCK_FILE } from './lock.ts';
 import {
   type BackupFile,
@@ -64,6 +66,8 @@ export async function backUp(
   try {
     makeFolder(target);
     cut = await takeCut(source.catalogue, source.writer, source.erased, source.versions);
+    refuseBelowHorizon(cut.state.views, cut.snapshot, 'BACKUP_REFUSED');
+    noteBackup(source.catalogue, cut.snapshot);
     const versions = await copyAll(source, cut, target, signal, onProgress);
     await requireSound(target, signal);
     const files = await describeFiles(target, versions, signal);
@@ -85,10 +89,19 @@ export async function backUp(
   }
 }
 
+/** By it this directory can say later whether it knows what was erased since the backup. */
+function noteBackup(catalogue: Catalogue, snapshot: number): void {
+  try {
+    catalogue.putBackedUp(snapshot);
+  } catch {
+    // A full disk is to be backed up all the same: its revisions say how far it came, too.
+  }
+}
+
 /** Throws BACKUP_REFUSED. */
 function requireTarget(directory: string, target: string): void {
   if (isWithin(target, directory)) {
-    throw refused(target, `it is in the data directory ${directory}, which is what is backed up`);
+    throw refused(target, 'it is in the data directory, which is what is backed up');
   }
   if (!existsSync(target)) return;
   let others: string[];
@@ -111,7 +124,8 @@ function refused(target: string, why: string, cause?: unknown): TidemarkError {
 function asRefusal(target: string, error: unknown): unknown {
   if (error instanceof TidemarkError || !(error instanceof Error)) return error;
   const isOfDisk = error instanceof NotFlushed || 'code' in error;
-  return isOfDisk ? refused(target, error.message, error) : error;
+  const why = isSystemError(error) ? systemWords(error) : error.message;
+  return isOfDisk ? refused(target, why, error) : error;
 }
 
 /** Takes back what was begun. */

@@ -1,4 +1,5 @@
 import { assert } from '../ground/assert.ts';
+import type { FieldRow } from './fields.ts';
 import type { PartitionKey, SourcePosition } from './keys.ts';
 
 /** Bytes of the hash that names a model input: among 10⁹ inputs two collide with p < 10⁻²⁰. */
@@ -73,6 +74,11 @@ export class RevisionBatch {
     if (offset !== undefined) this.offsets.push(offset);
   }
 
+  /** Bytes of all payloads. */
+  get payloadTotal(): number {
+    return this.payloadCount * this.vectorBytes;
+  }
+
   payloadBytes(payload: number): Uint8Array {
     const from = payload * this.vectorBytes;
     return this.bytes.subarray(from, from + this.vectorBytes);
@@ -110,6 +116,16 @@ interface OffsetAdvance extends PartitionKey {
 export interface CommitRequest {
   rows: RevisionBatch;
   deadLetters?: readonly DeadLetter[];
+  /**
+   * Dead letters that are taken out, those of one partition where rows were made of them. Where one
+   * is not there any more, nothing of the request is stored.
+   */
+  takenOut?: readonly SourcePosition[];
+  /**
+   * What the records said of the parts of their entities, where the version keeps that; the rows are
+   * then what is in force at their moments by all that was said.
+   */
+  fields?: readonly FieldRow[];
   /** Refuse it whole, with ENTITY_ERASED, rather than leave rows of erased entities out. */
   isAtomic?: boolean;
   offset?: OffsetAdvance;
@@ -123,8 +139,10 @@ export interface CommitResult {
   snapshot: number;
   /** One a row; empty when fenced. */
   outcomes: Outcome[];
+  /** Revisions whose vector is that of the one before them: nothing but their times is new. */
+  confirmations: number;
   /** The dead letters that were stored: none that is about an erased entity (A8). */
   deadLetters: readonly DeadLetter[];
-  /** True when the stored offset was not the expected one: nothing was stored. */
+  /** True when an offset or a dead letter was not there as expected: nothing was stored. */
   fenced: boolean;
 }

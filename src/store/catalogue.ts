@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pack, unpack } from 'msgpackr';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
 import type { Micros } from '../ground/time.ts';
 import { CheckedTable } from './checked-table.ts';
 import type { Dtype } from './dtype.ts';
@@ -21,7 +22,14 @@ export interface ModelBinding {
   /** What the model and the prompt were when the version was made: vectors of others never mix in. */
   fingerprint: string;
   /** How fields become the model's input; absent where only whole texts are taken. */
-  prompt?: { template: string; fields: string[] };
+  prompt?: {
+    template: string;
+    fields: string[];
+    chars_max?: Record<string, number>;
+    parts?: Record<string, string[]>;
+  };
+  /** What a text means of which nothing is left to embed; refused where that is not said. */
+  empty_text?: 'refuse' | 'delete';
 }
 
 export interface ModelVersion {
@@ -29,6 +37,8 @@ export interface ModelVersion {
   dim: number;
   dtype: Dtype;
   created_timestamp: Micros;
+  /** When it was made; absent where that was before it was noted. Another one may have had its name. */
+  created_seq?: number;
   model?: ModelBinding;
 }
 
@@ -47,6 +57,8 @@ export interface FeatureView {
   max_age?: number;
   /** How far back it can be asked, µs (A10); absent: for ever. */
   retention?: number;
+  /** Of the records of an entity that come together only the last one need be stored. */
+  history?: 'latest_only';
   /** Where retention has come to; absent while it has not begun. */
   horizon?: Horizon;
 }
@@ -63,6 +75,9 @@ export interface ErasureEvent {
   /** See `packHashes`. */
   hashes: Uint8Array;
 }
+
+/** When whose entities were erased. */
+type ErasedAt = Moment & Pick<ErasureEvent, 'scope'>;
 
 /** When a catalogue event happened. */
 export interface Moment {
@@ -98,7 +113,15 @@ export interface Erasure {
 export interface Lineage {
   id: string;
   /** Whose snapshots it shares, up to which one; the oldest first. */
-  parents: { id: string; up_to: number }[];
+  parents: Parent[];
+}
+
+/** What a store was before it went on by itself. */
+export interface Parent {
+  id: string;
+  up_to: number;
+  /** The first snapshot of what goes on; those between are the parent's. Absent where that is not known. */
+  from?: number;
 }
 
 /** What a catalogue holds at one moment, but for its events. */
@@ -118,6 +141,8 @@ export interface Following {
   leader: string;
   /** All of the leader's seqs up to this one are durable here. */
   applied: number;
+  /** The same without the beginning of a commit, the rest of which is still to come. */
+  whole?: number;
 }
 
 /** The catalogue's folder in a data directory. */
@@ -127,7 +152,9 @@ const SEQ_RESERVED = 'seq_reserved';
 const LINEAGE = 'lineage';
 const ERASURE_KEY = 'erasure_key';
 const FOLLOWING = 'following';
+const LEFT = 'left_leader';
 const CLOSED = 'closed';
+const BACKED_UP = 'backed_up';
 const EVENTS_PAGE = 1_024;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/;
 const VERSION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
@@ -168,6 +195,8 @@ export class Catalogue {
   private byName = new Map<string, FeatureView>();
   /** Versions whose files of before may still be there. */
   private withOldFiles = new Set<string>();
+  /** Every erasure; undefined while it is not read. */
+  private erasedAt: ErasedAt[] | undefined;
   private directory: string;
 
   /** Throws STORE_CORRUPT. */
@@ -208,7 +237,7 @@ export class Catalogue {
     if (view === undefined) {
       throw new TidemarkError(
         'VIEW_NOT_FOUND',
-        `there is no feature view ${JSON.stringify(name)}; create it with PUT /v1/feature-views/{view}`,
+        `there is no feature view ${excerpt(name)}; create it with PUT /v1/feature-views/{view}`,
       );
     }
     return view;
@@ -236,7 +265,7 @@ export class Catalogue {
     if (version === undefined) {
       throw new TidemarkError(
         'VERSION_NOT_FOUND',
-        `the feature view ${view.name} has no model version ${JSON.stringify(asked)}, ` +
+        `the feature view ${view.name} has no model version ${excerpt(asked)}, ` +
           `it has ${Object.keys(view.versions).join(', ')}`,
       );
     }
@@ -311,6 +340,11 @@ export class Catalogue {
       .map((name) => join(folder, name));
   }
 
+  /** Whether a version has files that nobody has any more. */
+  hasOldFiles(view: string, version: string): boolean {
+    return this.withOldFiles.has(`${view}/${version}`);
+  }
+
   /** Unlinks them: not at once, for a large file holds up the thread that unlinks it. */
   async unlinkOldFiles(view: string, version: string): Promise<void> {
     for (const path of this.oldFiles(view, version)) await rm(path, { recursive: true });
@@ -341,10 +375,12 @@ export class Catalogue {
     );
   }
 
-  /** Whether the event is here already. */
-  hasEvent({ seq, ...event }: CatalogueEvent): boolean {
-    if (seq > 0) return this.eventTable.get(seq) !== undefined;
-    return event.type === 'view' && this.firstViews.get(event.view.name) !== undefined;
+  /** Whether the event is here already, as it is; `other`: of its seq there is another one. */
+  compareEvent(event: CatalogueEvent): 'absent' | 'same' | 'other' {
+    const isFirst = event.seq === 0 && event.type === 'view';
+    const stored = isFirst ? this.firstViews.get(event.view.name) : this.eventTable.get(event.seq);
+    if (stored === undefined) return 'absent';
+    return pack(event).equals(stored) ? 'same' : 'other';
   }
 
   /** The seqs of all events above `seq`. */
@@ -380,11 +416,19 @@ export class Catalogue {
   }
 
   /** The erasures of all scopes with a seq above `after`, in order. */
-  erasedAfter(after: number): (Moment & ErasureEvent)[] {
-    const found: (Moment & ErasureEvent)[] = [];
-    for (const { key, value } of this.eventTable.entries(EVENTS_PAGE)) {
-      const event = key > after ? (unpack(value) as CatalogueEvent) : undefined;
-      if (event?.type === 'erased') found.push(event);
+  erasedAfter(after: number): ErasedAt[] {
+    const all = (this.erasedAt ??= this.readErased());
+    const first = all.findLastIndex(({ seq }) => seq <= after) + 1;
+    return all.slice(first);
+  }
+
+  private readErased(): ErasedAt[] {
+    const found: ErasedAt[] = [];
+    for (const { value } of this.eventTable.entries(EVENTS_PAGE)) {
+      const event = unpack(value) as CatalogueEvent;
+      if (event.type !== 'erased') continue;
+      const { seq, created, scope } = event;
+      found.push({ seq, created, scope });
     }
     return found;
   }
@@ -428,7 +472,7 @@ export class Catalogue {
   mustGetReceipt(id: string): Erasure {
     const value = this.erasureTable.get(id);
     if (value === undefined) {
-      throw new TidemarkError('ERASURE_NOT_FOUND', `there is no erasure ${JSON.stringify(id)}`);
+      throw new TidemarkError('ERASURE_NOT_FOUND', `there is no erasure ${excerpt(id)}`);
     }
     return unpack(value) as Erasure;
   }
@@ -440,16 +484,24 @@ export class Catalogue {
 
   /**
    * Goes on under a new name, with all snapshots up to `upTo` shared with the old one. Nothing new
-   * gets a seq up to `seqReserved`.
+   * gets a seq up to `seqReserved`. `left`: the leader that is not followed any more.
    */
-  branch(upTo: number, seqReserved = 0): void {
+  branch(upTo: number, seqReserved = 0, left?: string): void {
     const { id, parents } = this.lineage();
-    const lineage: Lineage = { id: randomUUID(), parents: [...parents, { id, up_to: upTo }] };
+    const from = Math.max(seqReserved, this.seqReserved());
+    const lineage: Lineage = { id: randomUUID(), parents: [...parents, { id, up_to: upTo, from }] };
     this.environment.commitSync(() => {
       this.meta.put(LINEAGE, pack(lineage));
       this.meta.remove(FOLLOWING);
+      if (left !== undefined) this.meta.put(LEFT, pack(left));
       this.putReserved(seqReserved);
     });
+  }
+
+  /** The leader that this store followed before it was promoted; undefined where it never was. */
+  leftLeader(): string | undefined {
+    const value = this.meta.get(LEFT);
+    return value && (unpack(value) as string);
   }
 
   /** Undefined for a store that is its own leader. */
@@ -460,7 +512,7 @@ export class Catalogue {
 
   /** Makes the store a replica, which takes its leader's name and key over. */
   follow(leader: string, lineage: Lineage, erasureKey: Uint8Array, applied: number): void {
-    const following: Following = { leader, applied };
+    const following: Following = { leader, applied, whole: this.following()?.whole ?? applied };
     this.environment.commitSync(() => {
       this.meta.put(FOLLOWING, pack(following));
       this.meta.put(LINEAGE, pack(lineage));
@@ -469,8 +521,10 @@ export class Catalogue {
   }
 
   /** Resolves when it is durable. `seqReserved`: the leader may have given seqs up to this one. */
-  async putApplied(applied: number, seqReserved: number): Promise<void> {
-    const following: Following = { ...this.following()!, applied };
+  async putApplied(applied: number, seqReserved: number, told: number): Promise<void> {
+    const before = this.following()!;
+    const whole = Math.max(before.whole ?? before.applied, told);
+    const following: Following = { ...before, applied, whole };
     await this.environment.commit(() => {
       this.meta.put(FOLLOWING, pack(following));
       this.putReserved(seqReserved);
@@ -507,6 +561,16 @@ export class Catalogue {
     this.environment.commitSync(() => {
       for (const event of events) this.addEvent(event);
     });
+  }
+
+  /** The snapshot of the last backup that was taken here; 0 when there was none. */
+  backedUp(): number {
+    return this.numberOf(BACKED_UP);
+  }
+
+  /** Durable on return. */
+  putBackedUp(snapshot: number): void {
+    this.environment.commitSync(() => this.putNumber(BACKED_UP, snapshot));
   }
 
   /** The last transaction of each version, by `view@version`, when the store was closed. */
@@ -559,8 +623,7 @@ export class Catalogue {
 
   /** Seqs up to this one may have been given to revisions, by this process or an earlier one. */
   seqReserved(): number {
-    const value = this.meta.get(SEQ_RESERVED);
-    return value ? value.readDoubleLE() : 0;
+    return this.numberOf(SEQ_RESERVED);
   }
 
   /** Resolves when it is durable that seqs up to `upTo` may be in use. */
@@ -591,12 +654,22 @@ export class Catalogue {
   }
 
   private putReserved(upTo: number): void {
+    this.putNumber(SEQ_RESERVED, Math.max(upTo, this.seqReserved()));
+  }
+
+  private numberOf(key: string): number {
+    const value = this.meta.get(key);
+    return value ? value.readDoubleLE() : 0;
+  }
+
+  private putNumber(key: string, number: number): void {
     const value = Buffer.alloc(8);
-    value.writeDoubleLE(Math.max(upTo, this.seqReserved()));
-    this.meta.put(SEQ_RESERVED, value);
+    value.writeDoubleLE(number);
+    this.meta.put(key, value);
   }
 
   private addEvent(event: CatalogueEvent): void {
+    if (event.type === 'erased') this.erasedAt = undefined;
     if (event.seq > 0) this.eventTable.put(event.seq, pack(event));
     else if (event.type === 'view') this.firstViews.put(event.view.name, pack(event));
   }

@@ -45,6 +45,8 @@ export interface Hello {
 export interface Watermark {
   type: 'watermark';
   up_to: number;
+  /** No commit is cut in two by this snapshot; 0 where none such is known. Older leaders do not say. */
+  whole?: number;
   /** The leader's own at that moment. */
   snapshot: number;
   /** The leader may have given seqs up to this one. */

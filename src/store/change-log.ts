@@ -29,10 +29,12 @@ const CHECKSUM_BYTES = 4;
 const NO_OFFSET = -1;
 
 export class ChangeLog {
+  private place: string;
   private table: Table<number>;
   private scratch = Buffer.alloc(4_096);
 
   constructor(environment: Environment) {
+    this.place = environment.place;
     this.table = environment.table('log', numberKeys);
   }
 
@@ -104,7 +106,12 @@ export class ChangeLog {
   /** Up to `limit` changes with seq in (`after`, `upTo`], in order. */
   read(after: number, upTo: number, limit: number): Change[] {
     const range = this.table.getRange({ start: after + 1, end: upTo, inclusiveEnd: true, limit });
-    return Array.from(range, ({ key, value }) => decodeChange(key, value));
+    return Array.from(range, ({ key, value }) => decodeChange(key, value, this.place));
+  }
+
+  /** How many changes have a seq in (`after`, `upTo`]. */
+  countBetween(after: number, upTo: number): number {
+    return this.table.getKeysCount({ start: after + 1, end: upTo, inclusiveEnd: true });
   }
 
   count(): number {
@@ -112,13 +119,13 @@ export class ChangeLog {
   }
 }
 
-function decodeChange(seq: number, value: Uint8Array): Change {
+function decodeChange(seq: number, value: Uint8Array, place: string): Change {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   const end = bytes.byteLength - CHECKSUM_BYTES;
   if (end < FIXED_BYTES || crc32(bytes.subarray(0, end)) !== bytes.readUInt32LE(end)) {
     throw new TidemarkError(
       'STORE_CORRUPT',
-      `the change of seq ${seq} does not have the checksum it was written with; run \`tidemark verify\``,
+      `${place}: the change of seq ${seq} does not have the checksum it was written with; run \`tidemark verify\``,
     );
   }
   const idEnd = FIXED_BYTES + bytes.readUInt16LE(44);

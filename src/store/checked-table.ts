@@ -14,14 +14,14 @@ const KEY_BYTES_MAX = 1_978;
  */
 export class CheckedTable<K> {
   readonly name: string;
-  private file: string;
+  private place: string;
   private keys: KeyCodec<K>;
   private table: Table<K>;
   private key = Buffer.alloc(KEY_BYTES_MAX);
 
   constructor(environment: Environment, name: string, keys: KeyCodec<K>) {
     this.name = name;
-    this.file = environment.file;
+    this.place = environment.place;
     this.keys = keys;
     this.table = environment.table(name, keys);
   }
@@ -30,6 +30,15 @@ export class CheckedTable<K> {
   get(key: K): Buffer | undefined {
     const stored = this.table.getBinary(key);
     return stored && this.open(key, stored);
+  }
+
+  has(key: K): boolean {
+    return this.table.getBinaryFast(key) !== undefined;
+  }
+
+  /** How many entries a range has. */
+  countOfRange(options: Parameters<Table<K>['getKeysCount']>[0]): number {
+    return this.table.getKeysCount(options);
   }
 
   /** Within a commit. */
@@ -48,6 +57,11 @@ export class CheckedTable<K> {
       key,
       value: this.open(key, value),
     }));
+  }
+
+  /** Keys of a range in order; the values are not looked at. */
+  keysOf(options: Parameters<Table<K>['getKeys']>[0]): K[] {
+    return Array.from(this.table.getKeys(options));
   }
 
   /** Every entry in key order, read `page` at a time. Throws STORE_CORRUPT. */
@@ -75,7 +89,7 @@ export class CheckedTable<K> {
     }
     throw new TidemarkError(
       'STORE_CORRUPT',
-      `${this.file}: the ${this.name} ${JSON.stringify(key)} does not have the checksum it was ` +
+      `${this.place}: the ${this.name} ${JSON.stringify(key)} does not have the checksum it was ` +
         'written with; run `tidemark verify`, restore a backup',
     );
   }

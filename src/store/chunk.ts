@@ -57,9 +57,9 @@ export class Chunk {
 
   /**
    * Shows the chunk in the first `length` bytes of `bytes`, which starts on a multiple of eight.
-   * Throws STORE_CORRUPT when the checksum or the length does not fit.
+   * Throws STORE_CORRUPT, with `place`, when the checksum or the length does not fit.
    */
-  point(bytes: Uint8Array, length: number): this {
+  point(bytes: Uint8Array, length: number, place?: string): this {
     if (bytes !== this.bytes) {
       this.bytes = bytes;
       this.cells = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3);
@@ -68,12 +68,15 @@ export class Chunk {
     }
     const count = (length - HEADER_BYTES) / ROW_BYTES;
     if (!Number.isInteger(count) || count < 1) {
-      throw corrupt(`a timeline chunk of ${length} bytes holds no whole number of revisions`);
+      throw corrupt(
+        place,
+        `a timeline chunk of ${length} bytes holds no whole number of revisions`,
+      );
     }
     // One view a length, made once: lengths repeat, and a view per read would be garbage per read.
     const body = (this.views[count] ??= bytes.subarray(4, length));
     if (crc32(body) !== this.words[0]) {
-      throw corrupt('a timeline chunk does not have the checksum it was written with');
+      throw corrupt(place, 'a timeline chunk does not have the checksum it was written with');
     }
     this.count = count;
     this.hasSealed = (this.words[1]! & FLAG_HAS_SEALED) !== 0;
@@ -302,6 +305,7 @@ function orderOf(event: number, known: number, seq: number, key: OrderKey): numb
   return event - key.event || known - key.known || seq - key.seq;
 }
 
-function corrupt(what: string): TidemarkError {
-  return new TidemarkError('STORE_CORRUPT', `${what}; run \`tidemark verify\``);
+function corrupt(place: string | undefined, what: string): TidemarkError {
+  const where = place === undefined ? '' : `${place}: `;
+  return new TidemarkError('STORE_CORRUPT', `${where}${what}; run \`tidemark verify\``);
 }

@@ -1,3 +1,5 @@
+import { crc32 } from 'node:zlib';
+
 import { TidemarkError } from '../ground/errors.ts';
 import {
   type CommitRequest,
@@ -7,7 +9,7 @@ import {
   type RevisionBatch,
 } from './batch.ts';
 import { type Revision, TOMBSTONE } from './chunk.ts';
-import { wordsOf } from './naming.ts';
+import { isAboutErased } from './naming.ts';
 import type { Place } from './timelines.ts';
 import type { Counters } from './version-files.ts';
 import type { VersionStore } from './version-store.ts';
@@ -18,6 +20,8 @@ import type { VersionStore } from './version-store.ts';
  */
 export class Commit {
   readonly outcomes: Outcome[] = [];
+  /** See `CommitResult`. */
+  confirmations = 0;
   /** Those of the request that are stored. */
   readonly deadLetters: DeadLetter[] = [];
   private version: VersionStore;
@@ -27,6 +31,10 @@ export class Commit {
   /** The vector id of each payload, once it has one. */
   private vectorIds: (number | undefined)[] = [];
   private payload = DELETED;
+  /** Of the payload that is being added, once it is wanted. */
+  private payloadChecksum: number | undefined;
+  /** Of vectors that payloads were held against. */
+  private checksums = new Map<number, number>();
 
   /** `counters` move with what is applied; the caller stores them. */
   constructor(version: VersionStore, counters: Counters, request: CommitRequest) {
@@ -38,18 +46,20 @@ export class Commit {
 
   /**
    * Stores the request's rows, dead letters and offset. False when the stored offset is not the
-   * expected one (A12): then nothing is stored.
+   * expected one (A12), or a dead letter to be taken out is gone: then nothing is stored.
    * `firstSeq` and on go to the rows in order; `created` is the time of the commit, µs.
    */
   apply(firstSeq: number, created: number): boolean {
     const { version, batch, request } = this;
-    const { offset } = request;
-    if (offset !== undefined) {
-      if (version.offsets.next(offset) !== offset.expected) return false;
-      version.offsets.put(offset, offset.next);
-    }
-    const origin = offset === undefined ? '' : `${offset.source}\0${offset.topic}`;
-    const partition = offset?.partition ?? 0;
+    const { offset, takenOut = [] } = request;
+    if (offset !== undefined && version.offsets.next(offset) !== offset.expected) return false;
+    // An erasure, or another who tried it again, was here first.
+    if (!takenOut.every((position) => version.deadLetters.has(position))) return false;
+    if (offset !== undefined) version.offsets.put(offset, offset.next);
+    for (const position of takenOut) version.deadLetters.remove(position);
+    const read = offset ?? takenOut[0];
+    const origin = read === undefined ? '' : `${read.source}\0${read.topic}`;
+    const partition = read?.partition ?? 0;
     const row: Revision = { event: 0, known: 0, created, seq: 0, vectorId: TOMBSTONE };
     for (let at = 0; at < batch.rows; at++) {
       const id = batch.entityIds[at]!;
@@ -57,6 +67,7 @@ export class Commit {
       row.known = batch.knowns[at]!;
       row.seq = firstSeq + at;
       this.payload = batch.payloads[at]!;
+      this.payloadChecksum = undefined;
       this.outcomes.push(this.add(id, row));
       if (request.isAtomic === true && this.outcomes[at] === 'erased') throw entityErased(id);
       if (this.outcomes[at] === 'latest' || this.outcomes[at] === 'history') {
@@ -65,19 +76,16 @@ export class Commit {
         this.counters.revisions++;
       }
     }
+    for (const said of request.fields ?? []) {
+      const { fields, erasures } = version;
+      if (erasures.none || !erasures.has(said.entityId)) fields.put(said);
+    }
     for (const letter of request.deadLetters ?? []) {
-      if (this.isAboutErased(letter)) continue;
+      if (isAboutErased(letter, version.erasures)) continue;
       version.deadLetters.put(letter);
       this.deadLetters.push(letter);
     }
     return true;
-  }
-
-  private isAboutErased(letter: DeadLetter): boolean {
-    const { erasures } = this.version;
-    if (erasures.none) return false;
-    for (const word of wordsOf(letter)) if (erasures.has(word)) return true;
-    return false;
   }
 
   private add(id: string, row: Revision): Outcome {
@@ -86,9 +94,16 @@ export class Commit {
     if (!erasures.settled && erasures.has(id)) return 'erased';
     const place = timelines.locate(id, row);
     if (place.draft.count === 0 && !erasures.none && erasures.has(id)) return 'erased';
-    if (timelines.someAtEvent(place, row.event, this.isEqual)) return 'duplicate';
+    // What was put together from all that was said stands against the last word of its moment alone:
+    // to say again what was true before is no redelivery of it.
+    const isWhole = this.request.fields !== undefined;
+    if (timelines.someAtEvent(place, row.event, this.isEqual, isWhole)) return 'duplicate';
     if (place.draft.count === 0) this.counters.entities++;
     row.vectorId = this.payload === DELETED ? TOMBSTONE : this.vectorIdAt(place);
+    const { draft, at } = place;
+    if (at > 0 && row.vectorId !== TOMBSTONE && draft.vectorId(at - 1) === row.vectorId) {
+      this.confirmations++;
+    }
     return timelines.insert(place, row) ? 'latest' : 'history';
   }
 
@@ -101,7 +116,15 @@ export class Commit {
     // give another last bit.
     const pooled = (this.vectorIds[this.payload] ??= this.pooledId());
     if (pooled !== undefined) return stored === pooled || this.equalsPooled(stored, pooled);
-    return this.version.vectors.equals(stored, this.batch.payloadBytes(this.payload));
+    const bytes = this.batch.payloadBytes(this.payload);
+    // Many revisions may be of one moment, and each new one is held against all of them.
+    let checksum = this.checksums.get(stored);
+    if (checksum === undefined) {
+      checksum = this.version.vectors.checksum(stored);
+      this.checksums.set(stored, checksum);
+    }
+    this.payloadChecksum ??= crc32(bytes);
+    return checksum === this.payloadChecksum && this.version.vectors.equals(stored, bytes);
   };
 
   /** The payload's vector in the pool: an equal input's, an equal neighbour's, or a new one. */

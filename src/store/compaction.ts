@@ -51,6 +51,7 @@ export async function compactVersion(
   let dropped: Dropped;
   old.inputs.journal = [];
   old.deadLetters.journal = [];
+  old.fields.journal = [];
   try {
     rmSync(folder, { recursive: true, force: true });
     const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
@@ -63,13 +64,15 @@ export async function compactVersion(
   } finally {
     old.inputs.journal = undefined;
     old.deadLetters.journal = undefined;
+    old.fields.journal = undefined;
     if (version.files !== fresh) {
       await fresh?.close();
       if (!isNamed(catalogue, version, number)) rmSync(folder, { recursive: true, force: true });
     }
   }
   await old.close();
-  await catalogue.unlinkOldFiles(view, version.version);
+  // What cannot be unlinked now is with the next maintenance; the version is compacted.
+  await catalogue.unlinkOldFiles(view, version.version).catch(() => {});
   return {
     feature_view: view,
     version: version.version,
@@ -137,12 +140,17 @@ async function copyAndSwitch(
     // On a replica what was stored may not count as durable yet.
     await copyChanges(old, fresh, counters, reached, Number.MAX_SAFE_INTEGER, signal);
     const before = old.counters();
-    await fresh.environment.commit(() => {
-      takeJournals(old, fresh);
-      for (const { key, next } of old.offsets.all()) fresh.offsets.put(key, next);
-      fresh.putCounters({ ...counters, nextVectorId: before.nextVectorId });
-    });
-    await fresh.environment.flushed();
+    try {
+      await fresh.environment.commit(() => {
+        takeJournals(old, fresh);
+        for (const { key, next } of old.offsets.all()) fresh.offsets.put(key, next);
+        fresh.putCounters({ ...counters, nextVectorId: before.nextVectorId });
+      });
+      await fresh.environment.flushed();
+    } catch (error) {
+      // That these files are not on the disk is not about those that are written to.
+      throw givenUp(version, error);
+    }
     // The view may have been dropped meanwhile, and made anew.
     signal.throwIfAborted();
     const vectors = old.vectors.count() - fresh.vectors.count();
@@ -217,6 +225,10 @@ function takeJournals(from: VersionFiles, to: VersionFiles): void {
   for (const position of from.deadLetters.journal ?? []) {
     const letter = from.deadLetters.get(position);
     if (letter !== undefined) to.deadLetters.put(letter);
+  }
+  for (const key of from.fields.journal ?? []) {
+    const row = from.fields.get(key);
+    if (row !== undefined) to.fields.put(row);
   }
 }
 

@@ -2,9 +2,11 @@ import { dirname } from 'node:path';
 
 import { Pace } from '../ground/pace.ts';
 import { ChunkDraft, TOMBSTONE } from './chunk.ts';
+import { drainedUpTo } from './drained.ts';
+import { type FieldRow, keptAt } from './fields.ts';
 import { requireReserve } from './folders.ts';
 import type { Horizon } from './horizon.ts';
-import type { PartitionKey, SourcePosition } from './keys.ts';
+import type { FieldKey, PartitionKey, SourcePosition } from './keys.ts';
 import { NumberSet } from './number-set.ts';
 import type { Counters, VersionFiles } from './version-files.ts';
 
@@ -20,8 +22,8 @@ export interface CopyRange {
   offsets: readonly { key: PartitionKey; next: bigint }[];
   /** Those that belong to `upTo`. */
   counters: Pick<Counters, 'nextVectorId' | 'lastCreated'>;
-  /** Dead letters that came after `upTo`. */
-  isLate: (position: SourcePosition) => boolean;
+  /** Dead letters and rows of fields that came after `upTo`. */
+  isLate: (came: SourcePosition | FieldKey) => boolean;
   signal: AbortSignal;
   onProgress?: (vectors: number) => void;
 }
@@ -81,6 +83,7 @@ function* copyAll(
   yield* copyLog(from, to, range, live);
   yield* copyVectors(from, to, range, live);
   yield* copyInputs(from, to, live);
+  yield* copyFields(from, to, range);
   yield* copyDeadLetters(from, to, range);
   for (const { key, next } of range.offsets) to.offsets.put(key, next);
   to.putCounters(counters);
@@ -103,6 +106,7 @@ function* copyTimelines(
   live: Live,
 ): Slices {
   const draft = new ChunkDraft(256);
+  const drained = drainedUpTo(from.offsets);
   let after: string | undefined;
   let rows = 0;
   for (;;) {
@@ -112,7 +116,7 @@ function* copyTimelines(
       if (isErased(id)) continue;
       // In one go, so that no revision can move from one chunk to another meanwhile.
       from.timelines.readAll(id, draft);
-      draft.keep(firstKept(draft, horizon), (at) => draft.seq(at) <= upTo);
+      draft.keep(firstKept(draft, horizon, drained), (at) => draft.seq(at) <= upTo);
       if (draft.count > 0) counters.entities++;
       counters.revisions += draft.count;
       for (let at = 0; at < draft.count; at++) {
@@ -137,8 +141,9 @@ function* copyTimelines(
  * Where in a whole timeline that what is to stay begins: with the revision in force at the horizon,
  * and those of its event time that it outranks. No question reaches these any more, but a record
  * that comes again must be known for a duplicate of one (A4), or it would undo the correction.
+ * What the sinks have not published yet, above the seq `drained`, stays until they have.
  */
-export function firstKept(draft: ChunkDraft, { moment }: Horizon): number {
+export function firstKept(draft: ChunkDraft, { moment }: Horizon, drained: number): number {
   let first = 0;
   if (moment === Number.NEGATIVE_INFINITY) return first;
   for (let at = draft.count - 1; at > 0 && first === 0; at--) {
@@ -147,6 +152,7 @@ export function firstKept(draft: ChunkDraft, { moment }: Horizon): number {
     }
   }
   while (first > 0 && draft.event(first - 1) === draft.event(first)) first--;
+  for (let at = 0; at < first; at++) if (draft.seq(at) > drained) return at;
   return first;
 }
 
@@ -196,6 +202,28 @@ function* copyInputs(from: VersionFiles, to: VersionFiles, { vectors }: Live): S
     after = page.at(-1)!.hash;
     yield;
   }
+}
+
+function* copyFields(
+  from: VersionFiles,
+  to: VersionFiles,
+  { horizon, isErased, isLate }: CopyRange,
+): Slices {
+  // Of one part of one entity.
+  let part: FieldRow[] = [];
+  const flush = (): void => {
+    const kept = Array.from(keptAt(part.toReversed(), horizon)).toReversed();
+    for (const row of kept) to.fields.put(row);
+    part = [];
+  };
+  let rows = 0;
+  for (const row of from.fields.entries(ROWS_PAGE)) {
+    const [last] = part;
+    if (last !== undefined && (last.entityId !== row.entityId || last.part !== row.part)) flush();
+    if (!isErased(row.entityId) && !isLate(row)) part.push(row);
+    if (++rows % ROWS_PAGE === 0) yield;
+  }
+  flush();
 }
 
 function* copyDeadLetters(from: VersionFiles, to: VersionFiles, { isLate }: CopyRange): Slices {

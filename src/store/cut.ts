@@ -1,7 +1,7 @@
 import type { Catalogue, CatalogueState } from './catalogue.ts';
 import type { CopyRange } from './copy.ts';
 import type { ErasedSet } from './erased-set.ts';
-import type { PartitionKey, SourcePosition } from './keys.ts';
+import type { FieldKey, PartitionKey, SourcePosition } from './keys.ts';
 import type { VersionFiles } from './version-files.ts';
 import type { VersionStore } from './version-store.ts';
 import type { Versions } from './versions.ts';
@@ -37,27 +37,27 @@ export async function takeCut(
     // With a seq of its own, the moment is after all that the catalogue has and before what comes.
     // A replica gives no seqs, and its catalogue runs ahead of its revisions.
     const snapshot = writer.isFollowing ? writer.snapshot : writer.takeMoment().seq;
-    return {
-      snapshot,
-      state: catalogue.state(),
-      versions: versions.all().map((store) => {
-        const { files, horizon } = store;
-        return {
-          store,
-          files,
-          horizon,
-          offsets: offsetsUpTo(files, snapshot),
-          counters: files.counters(),
-          isLate: lateAmong((files.deadLetters.journal = [])),
-          goneUpTo: erased.goneUpTo(store),
-        };
-      }),
-    };
+    const state = catalogue.state();
+    const found = versions.all().map((store) => {
+      const { files, horizon } = store;
+      const offsets = offsetsUpTo(files, snapshot);
+      const goneUpTo = erased.goneUpTo(store);
+      return { store, files, horizon, offsets, counters: files.counters(), goneUpTo };
+    });
+    // Nothing throws from here on: a journal that nobody ends would grow for ever.
+    const cuts = found.map(({ files, ...cut }) => {
+      const isLate = lateAmong((files.deadLetters.journal = []), (files.fields.journal = []));
+      return { ...cut, files, isLate };
+    });
+    return { snapshot, state, versions: cuts };
   });
 }
 
 export function releaseCut({ versions }: Cut): void {
-  for (const { files } of versions) files.deadLetters.journal = undefined;
+  for (const { files } of versions) {
+    files.deadLetters.journal = undefined;
+    files.fields.journal = undefined;
+  }
 }
 
 /**
@@ -79,13 +79,24 @@ function offsetsUpTo(files: VersionFiles, snapshot: number): CopyRange['offsets'
   }
 }
 
-/** Whether a position is among these, which more are being added to. */
-function lateAmong(positions: readonly SourcePosition[]): (position: SourcePosition) => boolean {
+/** Whether a dead letter or a row of fields is among these, which more are being added to. */
+function lateAmong(
+  positions: readonly SourcePosition[],
+  fields: readonly FieldKey[],
+): CopyRange['isLate'] {
   const late = new Set<string>();
-  return (position) => {
-    for (const each of positions.slice(late.size)) late.add(`${nameOf(each)}\0${each.offset}`);
-    return late.has(`${nameOf(position)}\0${position.offset}`);
+  let [letters, rows] = [0, 0];
+  return (came) => {
+    for (; letters < positions.length; letters++) late.add(keyOf(positions[letters]!));
+    for (; rows < fields.length; rows++) late.add(keyOf(fields[rows]!));
+    return late.has(keyOf(came));
   };
+}
+
+function keyOf(came: SourcePosition | FieldKey): string {
+  return 'source' in came
+    ? `${nameOf(came)}\0${came.offset}`
+    : `${came.entityId}\0${came.part}\0${came.event}\0${came.known}`;
 }
 
 function nameOf({ source, topic, partition }: PartitionKey): string {

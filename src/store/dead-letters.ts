@@ -3,7 +3,7 @@ import { pack, unpack } from 'msgpackr';
 import type { DeadLetter } from './batch.ts';
 import { CheckedTable } from './checked-table.ts';
 import type { Environment } from './environment.ts';
-import { positionKeys, type SourcePosition } from './keys.ts';
+import { type PartitionKey, positionKeys, type SourcePosition } from './keys.ts';
 
 /** Records that could not become revisions, by where they stood in their source. */
 export class DeadLetters {
@@ -26,6 +26,10 @@ export class DeadLetters {
     return value && { position, ...(unpack(value) as Omit<DeadLetter, 'position'>) };
   }
 
+  has(position: SourcePosition): boolean {
+    return this.table.has(position);
+  }
+
   /** Within a commit. */
   remove(position: SourcePosition): void {
     this.table.remove(position);
@@ -34,13 +38,30 @@ export class DeadLetters {
   /** Up to `limit` dead letters, in the order of their positions, after `after`. */
   list(limit: number, after?: SourcePosition): DeadLetter[] {
     const page = this.table.range({ start: after, exclusiveStart: after !== undefined, limit });
-    return page.map(({ key, value }) => {
-      const letter = unpack(value) as Omit<DeadLetter, 'position'>;
-      return { position: key, ...letter };
-    });
+    return page.map(letterOf);
+  }
+
+  /** Up to `limit` dead letters of a partition, from `offset` on. */
+  ofPartition(partition: PartitionKey, offset: number, limit: number): DeadLetter[] {
+    return this.table.range({ ...boundsOf(partition, offset), limit }).map(letterOf);
+  }
+
+  /** How many dead letters of a partition there are from `offset` on. */
+  countOfPartition(partition: PartitionKey, offset: number): number {
+    return this.table.countOfRange(boundsOf(partition, offset));
   }
 
   count(): number {
     return this.table.count();
   }
+}
+
+function letterOf({ key, value }: { key: SourcePosition; value: Buffer }): DeadLetter {
+  return { position: key, ...(unpack(value) as Omit<DeadLetter, 'position'>) };
+}
+
+function boundsOf({ source, topic, partition }: PartitionKey, offset: number) {
+  const at = { source, topic, partition };
+  const end = { ...at, offset: Number.MAX_SAFE_INTEGER };
+  return { start: { ...at, offset }, end, inclusiveEnd: true };
 }

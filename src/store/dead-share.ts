@@ -1,6 +1,7 @@
 import { Pace } from '../ground/pace.ts';
 import { ChunkDraft, TOMBSTONE } from './chunk.ts';
 import { firstKept } from './copy.ts';
+import { drainedUpTo } from './drained.ts';
 import { NumberSet } from './number-set.ts';
 import type { VersionStore } from './version-store.ts';
 
@@ -17,6 +18,7 @@ export async function deadShare(version: VersionStore, signal: AbortSignal): Pro
   const pace = new Pace();
   const draft = new ChunkDraft(256);
   const live = new NumberSet();
+  const drained = drainedUpTo(version.offsets);
   let revisions = 0;
   let dead = 0;
   let after: string | undefined;
@@ -26,7 +28,7 @@ export async function deadShare(version: VersionStore, signal: AbortSignal): Pro
     if (ids.length === 0) break;
     for (const id of ids) {
       version.timelines.readAll(id, draft);
-      const first = firstKept(draft, version.horizon);
+      const first = firstKept(draft, version.horizon, drained);
       revisions += draft.count;
       dead += first;
       for (let at = first; at < draft.count; at++) {

@@ -1,9 +1,9 @@
 import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
 
-import { makeFolder, syncPath } from './folders.ts';
+import { makeFolder, requireFree, syncPath } from './folders.ts';
 import { PAGE_BYTES, requireWhole } from './meta-page.ts';
 
 /**
@@ -19,6 +19,7 @@ import { PAGE_BYTES, requireWhole } from './meta-page.ts';
  *   flush. By default it would open at the last commit and serve what the next power loss takes
  *   back, because its mark of the last flush moves with a flush of its own alone.
  * - A commit whose flush fails rejects, and yet readers see it.
+ * - One that a full disk cuts short may damage the memory of the process: none is begun there.
  * - Readers of one event-loop turn share a snapshot, until `resetReadTxn`.
  */
 
@@ -28,6 +29,9 @@ export const DATA_FILE = 'data.mdb';
 const MAP_BYTES = 2 ** 38;
 /** More than a new environment takes, its file of readers included. */
 const NEW_BYTES = 2 ** 18;
+
+/** What a commit may take of the disk beside the values that it is given: pages are copied. */
+const COMMIT_BYTES = 2 ** 20;
 
 export type Bytes = Uint8Array;
 
@@ -60,6 +64,7 @@ export interface Table<K> {
     inclusiveEnd?: boolean;
     limit?: number;
   }): Iterable<K>;
+  getKeysCount(options: { start: K; end: K; inclusiveEnd: boolean }): number;
   getStats(): unknown;
 }
 
@@ -90,6 +95,8 @@ export class NotFlushed extends Error {
 
 export class Environment {
   readonly file: string;
+  /** The file for messages that leave the machine: whose it is, and where in the data directory. */
+  readonly place: string;
   private root: RootDatabase<Bytes>;
 
   /**
@@ -98,6 +105,7 @@ export class Environment {
    */
   constructor(folder: string, mode?: 'read-only') {
     this.file = join(folder, DATA_FILE);
+    this.place = placeOf(this.file);
     const readOnly = mode === 'read-only';
     const isNew = !existsSync(this.file) && !readOnly;
     if (isNew) {
@@ -131,8 +139,10 @@ export class Environment {
    * meanwhile. Resolves when it is committed and visible; rejects, with nothing changed, when `work`
    * throws or the disk refuses.
    * Rejects with `NotFlushed` when it is visible but may not survive.
+   * `bytes`: of the values that it puts, where they may be many.
    */
-  async commit<T>(work: () => T): Promise<Awaited<T>> {
+  async commit<T>(work: () => T, bytes = 0): Promise<Awaited<T>> {
+    requireFree(dirname(this.file), COMMIT_BYTES + bytes);
     let transaction = Number.POSITIVE_INFINITY;
     try {
       return await this.root.childTransaction(() => {
@@ -177,6 +187,7 @@ export class Environment {
 
   /** As `commit`, and durable when it returns; holds up the thread meanwhile. */
   commitSync<T>(work: () => T): T {
+    requireFree(dirname(this.file), COMMIT_BYTES);
     return this.root.transactionSync(work);
   }
 
@@ -193,6 +204,15 @@ export class Environment {
   async close(): Promise<void> {
     await this.root.close();
   }
+}
+
+const OF_VERSION = /views\/([^/]+)\/([^/]+)(?:\/g\d+)?\/[^/]+$/;
+
+/** `job@v1 (views/job/v1/data.mdb)`, or `catalogue/data.mdb`. */
+function placeOf(file: string): string {
+  const [path, view, version] = OF_VERSION.exec(file) ?? [];
+  if (path === undefined) return file.split('/').slice(-2).join('/');
+  return `${view}@${version} (${path})`;
 }
 
 /**

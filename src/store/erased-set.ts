@@ -64,26 +64,33 @@ export class ErasedSet {
   }
 
   /**
-   * Removes what was erased from every version that may hold some of it. Where only `known` is left
-   * to remove, its entities are looked for, otherwise every entity is asked about.
+   * Removes what was erased from every version that may hold some of it, or from `only` one. Where
+   * only `known` is left to remove, its entities are looked for, otherwise every entity is asked
+   * about. One that fails does not keep the others from theirs; the first failure is thrown then.
    */
   async removeAll(
     writer: Writer,
     versions: readonly VersionStore[],
     signal: AbortSignal,
-    known?: KnownErasure,
+    { known, only }: { known?: KnownErasure; only?: VersionStore } = {},
   ): Promise<void> {
     const total: Removed = { entities: 0, revisions: 0, inputs: 0, dead_letters: 0 };
     const { last } = this;
-    for (const version of versions) {
+    const failures: unknown[] = [];
+    for (const version of only === undefined ? versions : [only]) {
       const { erasures } = version;
       if (erasures.settled) continue;
       const isNext = known !== undefined && this.settled.get(erasures)! >= known.before;
       const ids = isNext ? known.ids.filter((id) => erasures.has(id)) : undefined;
       const upTo = isNext ? known.receipt.seq : last;
-      const removed = await removeErased(writer, version, upTo, ids, signal);
-      this.settled.set(erasures, upTo);
-      for (const what of Object.keys(total) as (keyof Removed)[]) total[what] += removed[what];
+      try {
+        const removed = await removeErased(writer, version, upTo, ids, signal);
+        this.settled.set(erasures, upTo);
+        for (const what of Object.keys(total) as (keyof Removed)[]) total[what] += removed[what];
+      } catch (error) {
+        signal.throwIfAborted();
+        failures.push(error);
+      }
     }
     const reached = Math.min(last, ...versions.map((version) => this.goneUpTo(version)));
     for (const receipt of this.open.values()) {
@@ -92,6 +99,7 @@ export class ErasedSet {
       this.put({ ...receipt, removed_at: writer.now(), ...(isKnown && { removed: total }) });
     }
     this.noteCompacted(writer);
+    if (failures.length > 0) throw failures[0];
   }
 
   /** Writes down which erasures nothing is left of in any file, now that files were unlinked. */

@@ -24,7 +24,7 @@ const LETTERS_PAGE = 16;
 
 /**
  * Removes all that a version's databases hold of its erased entities (A8): timelines, log entries,
- * the inputs of their vectors, and dead letters that name them. `ids`: the entities, where they are
+ * fields, the inputs of their vectors, and dead letters that name them. `ids`: the entities, where they are
  * known; otherwise everything is asked about. Idempotent: what a crash left is done again at the
  * next start. Durable on return.
  */
@@ -107,6 +107,7 @@ function removeTimelines(files: VersionFiles, ids: readonly string[], removed: R
     // One that was named twice.
     if (draft.count === 0) continue;
     for (let at = 0; at < draft.count; at++) files.log.remove(draft.seq(at));
+    files.fields.removeEntity(id);
     files.timelines.remove(id);
     counters.entities--;
     counters.revisions -= draft.count;

@@ -28,6 +28,9 @@ type Queue =
   | { next: number; version: VersionStore; changes: Change[] }
   | { next: number; events: CatalogueEvent[] };
 
+const EVENTS_AT_ONCE = 8;
+/** Of hashes, in one page. */
+const EVENT_BYTES_MAX = 2 ** 18;
 /** Fewer are not worth a look at a version's log. */
 const EACH_MIN = 16;
 
@@ -45,11 +48,11 @@ export function readFeed(
   // Most pages are of one version, the others cost little; where all are busy, each has its share.
   const each = Math.max(EACH_MIN, Math.ceil(limit / (versions.length + 1)));
   // Whoever filled its share may have more: nothing beyond its last change is in order yet.
-  const limitTo = (read: readonly { seq: number }[]): void => {
-    if (read.length === each) upTo = Math.min(upTo, read.at(-1)!.seq);
+  const limitTo = (read: readonly { seq: number }[], isCut = read.length === each): void => {
+    if (isCut) upTo = Math.min(upTo, read.at(-1)!.seq);
   };
-  const events = catalogue.events(after, upTo, each);
-  limitTo(events);
+  const { events, isCut } = readEvents(catalogue, after, upTo, each);
+  limitTo(events, isCut);
   const isAsked = (event: CatalogueEvent): boolean => about === undefined || concerns(event, about);
   // Views that are older than the events have no seq: they come first, and with any page.
   const first = after === 0 ? catalogue.firstEvents().filter(isAsked) : [];
@@ -65,6 +68,25 @@ export function readFeed(
   }
   const page = merge(queues, upTo, limit);
   return { ...page, items: [...first.map((event) => ({ event })), ...page.items] };
+}
+
+/** Events up to so many of them, or so many bytes: an erasure may have thousands of hashes. */
+function readEvents(
+  catalogue: Catalogue,
+  after: number,
+  upTo: number,
+  limit: number,
+): { events: CatalogueEvent[]; isCut: boolean } {
+  const events: CatalogueEvent[] = [];
+  let bytes = 0;
+  while (events.length < limit && bytes < EVENT_BYTES_MAX) {
+    const asked = Math.min(EVENTS_AT_ONCE, limit - events.length);
+    const page = catalogue.events(events.at(-1)?.seq ?? after, upTo, asked);
+    events.push(...page);
+    for (const event of page) if ('hashes' in event) bytes += event.hashes.byteLength;
+    if (page.length < asked) return { events, isCut: false };
+  }
+  return { events, isCut: true };
 }
 
 function concerns(

@@ -24,7 +24,12 @@ export function makeFolder(path: string): void {
   if (existsSync(folder)) return;
   const above = dirname(folder);
   makeFolder(above);
-  mkdirSync(folder, { recursive: true });
+  // Not `recursive`: where nothing can be made, as in /proc, Node would try for ever.
+  try {
+    mkdirSync(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+  }
   syncPath(above);
 }
 
@@ -52,6 +57,18 @@ export function syncPath(path: string): void {
   }
 }
 
+/** Throws STORE_UNAVAILABLE when the disk of this folder has fewer bytes free than that. */
+export function requireFree(folder: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  if (free >= bytes) return;
+  throw new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `nothing was stored: there is no space left on the disk (${Math.floor(free / 1_024)} KiB are ` +
+      `free, ${Math.ceil(bytes / 1_024)} KiB may be needed); make room and try again`,
+  );
+}
+
 /** Throws STORE_UNAVAILABLE when the disk of this folder has little more room than its writers need. */
 export function requireReserve(folder: string): void {
   const { bavail, blocks, bsize } = statfsSync(folder);
@@ -60,7 +77,8 @@ export function requireReserve(folder: string): void {
   if (free >= reserve) return;
   throw new TidemarkError(
     'STORE_UNAVAILABLE',
-    `the disk of ${folder} is nearly full: ${mebibytes(free)} are free, and ${mebibytes(reserve)} ` +
+    // Who asked over the network need not know where in the system this is.
+    `the disk of ${folder.split(sep).slice(-3).join('/')} is nearly full: ${mebibytes(free)} are free, and ${mebibytes(reserve)} ` +
       'are left to those who write; make room and try again',
   );
 }

@@ -6,7 +6,7 @@ import { makeFolder, syncPath } from './folders.ts';
 import { LOCK_FILE } from './lock.ts';
 
 /** The version of the layout on disk; raised when older software could no longer read it. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 /** The oldest that is brought up to it when it is opened. */
 const UPGRADED_FROM = 1;
 
@@ -36,8 +36,8 @@ export function checkDirectory(directory: string): void {
   if (found === FORMAT_VERSION) return;
   throw new TidemarkError(
     'STORE_FORMAT',
-    `${directory} has format version ${found}, which has fewer checksums; start the server on it ` +
-      `once, which brings it to version ${FORMAT_VERSION}, and verify it then`,
+    `${directory} has format version ${found}; start the server on it once, which brings it to ` +
+      `version ${FORMAT_VERSION}, and try again`,
   );
 }
 

@@ -10,6 +10,7 @@ import type { OrderKey } from './order.ts';
  * vector, log         number (8)
  * dead_letter         source │ 0x00 │ topic │ 0x00 │ partition (8) │ offset (8)
  * offset              source │ 0x00 │ topic │ 0x00 │ partition (8)
+ * field               entity id │ 0x00 │ part │ 0x00 │ event (8) │ known (8)
  * view, dropped, meta text (UTF-8)
  *
  * A number is eight bytes, big-endian, shifted by 2⁵³ so that negative times sort first; the first
@@ -146,5 +147,36 @@ export const positionKeys = {
   readKey(source: Uint8Array, start: number): SourcePosition {
     const { end, ...key } = readPartition(source, start);
     return { ...key, offset: readNumber(source, end) };
+  },
+};
+
+/** One row of what was said of a part of an entity. Times in µs. */
+export interface FieldKey {
+  entityId: string;
+  /** Letters, digits, _ and -. */
+  part: string;
+  event: number;
+  known: number;
+}
+
+export const fieldKeys = {
+  writeKey({ entityId, part, event, known }: FieldKey, target: KeyBuffer, start: number): number {
+    let at = start + target.write(entityId, start, 'utf8');
+    target[at++] = 0;
+    at += target.write(part, at, 'utf8');
+    target[at++] = 0;
+    return writeNumber(known, target, writeNumber(event, target, at));
+  },
+  readKey(source: Uint8Array, start: number): FieldKey {
+    const first = source.indexOf(0, start);
+    const second = source.indexOf(0, first + 1);
+    const text = (from: number, to: number) =>
+      Buffer.from(source.buffer, source.byteOffset + from, to - from).toString('utf8');
+    return {
+      entityId: text(start, first),
+      part: text(first + 1, second),
+      event: readNumber(source, second + 1),
+      known: readNumber(source, second + 9),
+    };
   },
 };

@@ -35,10 +35,32 @@ export class ReadOnlyReplica extends TidemarkError {
   }
 }
 
+/** `what` is here, and the leader has another one under its number. */
+export function clashing(url: string, what: string): TidemarkError {
+  return new TidemarkError(
+    'REPLICA_DIVERGED',
+    `${what} is another one here than at ${url}: ` +
+      'follow with an empty directory, or with a backup of that leader',
+  );
+}
+
 export function diverged(url: string, held: number, shared: number): TidemarkError {
   return new TidemarkError(
     'REPLICA_DIVERGED',
     `this store has changes up to seq ${held}, and shares its past with ${url} up to ${shared}: ` +
       'follow with an empty directory, or with a backup of that leader',
+  );
+}
+
+/**
+ * A setting that was left as it was would make a promoted store a replica again; and where the old
+ * address is its own follower's by now, nobody would lead. Throws REPLICA_DIVERGED.
+ */
+export function requireOther(leader: string, left: string | undefined): void {
+  if (leader !== left) return;
+  throw new TidemarkError(
+    'REPLICA_DIVERGED',
+    `this store was promoted from being a replica of ${leader}, and leads: start it without follow; ` +
+      'to follow that one again begin with an empty directory, or with a backup of it',
   );
 }

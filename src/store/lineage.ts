@@ -1,10 +1,17 @@
-import type { Lineage } from './catalogue.ts';
+import type { Lineage, Parent } from './catalogue.ts';
+
+/** The store that was may have reserved, and given, more seqs than is known here. */
+const GULF_MIN = 2 ** 32;
+/** Two that go on from one past, as from one backup restored twice, do not do so at the same seq. */
+const GULF_CHANCE = 2 ** 40;
 
 /**
- * How many seqs a store leaves out that goes on under a new name, promoted or restored: the one that
- * it was may have reserved, and given, more of them than is known here, and none is to be given twice.
+ * How many seqs a store leaves out that goes on under a new name, promoted or restored: none is to
+ * be given twice. `random`: from 0 up to 1.
  */
-export const SEQ_GULF = 2 ** 32;
+export function seqGulf(random: () => number): number {
+  return GULF_MIN + Math.floor(random() * GULF_CHANCE);
+}
 
 /**
  * The snapshot up to which two stores have one past; 0 when they have none in common. A store holds
@@ -18,6 +25,11 @@ export function sharedUpTo(mine: Lineage, theirs: Lineage): number {
     if (bound !== undefined) return Math.min(upTo, bound);
   }
   return 0;
+}
+
+/** Where the snapshot is one that a store had which this one was, and this one never had: that one. */
+export function strangerAt({ parents }: Lineage, snapshot: number): Parent | undefined {
+  return parents.find(({ up_to, from = up_to }) => snapshot > up_to && snapshot < from);
 }
 
 /** Under which names a store has been, and up to which snapshot; the oldest first. */

@@ -10,62 +10,104 @@ export interface MaintenanceSettings {
   deadShare: number;
   /** Compact what still holds erased bytes after so long, µs. */
   erasedWithin: number;
+  /** Leave horizons where they are: what they pass is gone for good. */
+  holdHorizons?: boolean;
 }
 
 /** What maintenance found of a model version, and did for it. */
 export interface Maintained {
   feature_view: string;
   version: string;
-  /** See `deadShare`. */
+  /** See `deadShare`; 0 where it could not be told. */
   dead_share: number;
   /** Undefined where none was due. */
   compaction?: Compaction;
-  /** Why one that was due did not come about. */
+  /** Why something that was due did not come about. */
   failure?: unknown;
 }
 
+/** What is done of a version whatever its shares are. */
+interface Chores {
+  removeErased(version: VersionStore): Promise<void>;
+  /** Files that were compacted away, and could not be unlinked then. */
+  unlink(version: VersionStore): Promise<void>;
+}
+
+/** A horizon moves in steps of this part of the retention: each step is kept for those who follow. */
+const HORIZON_STEPS = 100;
+
 /**
- * Moves the horizons of views with retention on, and compacts the versions where that is due: one
- * that fails does not keep the others from theirs.
+ * Removes what was erased, moves the horizons of views with retention on, and compacts the versions
+ * where that is due: one that fails does not keep the others from theirs.
  */
 export async function maintain(
   store: Store,
   versions: () => readonly VersionStore[],
   settings: MaintenanceSettings,
+  chores: Chores,
 ): Promise<Maintained[]> {
-  if (store.following === undefined) {
-    for (const { name, retention } of store.catalogue.views()) {
-      if (retention === undefined) continue;
-      await whileThere(async () => store.advanceHorizon(name, store.clock() - retention));
-    }
-  }
+  const failures = await moveHorizons(store, settings);
   const done: Maintained[] = [];
   for (const version of versions()) {
-    const one = await whileThere(async () => maintainVersion(store, version, settings));
-    if (one !== undefined) done.push(one);
+    const found: Maintained = {
+      feature_view: version.view,
+      version: version.version,
+      dead_share: 0,
+    };
+    try {
+      await chores.removeErased(version);
+      await chores.unlink(version);
+      const failure = failures.get(version.view);
+      if (failure !== undefined) throw failure;
+      await maintainVersion(store, version, settings, found);
+    } catch (failure) {
+      if (isClosing(failure)) throw failure;
+      if (isGone(failure)) continue;
+      found.failure = failure;
+    }
+    done.push(found);
   }
   return done;
 }
 
+/** Gives what failed, by view. */
+async function moveHorizons(
+  store: Store,
+  { holdHorizons }: MaintenanceSettings,
+): Promise<Map<string, unknown>> {
+  const failures = new Map<string, unknown>();
+  if (store.following !== undefined || holdHorizons === true) return failures;
+  for (const { name, retention, horizon = NO_HORIZON } of store.catalogue.views()) {
+    if (retention === undefined) continue;
+    const moment = store.clock() - retention;
+    if (moment - horizon.moment < retention / HORIZON_STEPS) continue;
+    try {
+      await store.advanceHorizon(name, moment);
+    } catch (error) {
+      if (!isGone(error)) failures.set(name, error);
+    }
+  }
+  return failures;
+}
+
+/** Writes what it finds and does into `found`. */
 async function maintainVersion(
   store: Store,
   version: VersionStore,
   settings: MaintenanceSettings,
-): Promise<Maintained> {
+  found: Maintained,
+): Promise<void> {
   const { view, version: name } = version;
   const erasedAt = erasedSince(store, version);
   const isLeft = erasedAt <= store.clock() - settings.erasedWithin;
   const isClean = erasedAt === Number.POSITIVE_INFINITY && version.horizon === NO_HORIZON;
-  const dead_share = isClean
-    ? 0
-    : await store.maintenance.run(view, async (signal) => deadShare(version, signal));
-  const found: Maintained = { feature_view: view, version: name, dead_share };
-  if (!isLeft && dead_share <= settings.deadShare) return found;
-  try {
-    return { ...found, compaction: await store.compact(view, name) };
-  } catch (failure) {
-    if (isGone(failure) || isClosing(failure)) throw failure;
-    return { ...found, failure };
+  if (!isClean) {
+    found.dead_share = await store.maintenance.run(view, async (signal) =>
+      deadShare(version, signal),
+    );
+  }
+  if (isLeft || found.dead_share > settings.deadShare) {
+    found.compaction = await store.compact(view, name);
   }
 }
 
@@ -77,16 +119,6 @@ function erasedSince({ catalogue }: Store, { view, version }: VersionStore): num
     .erasedAfter(catalogue.generation(view, version).since)
     .find(({ scope }) => scope.entity === entity && (scope.view ?? view) === view);
   return reaching?.created ?? Number.POSITIVE_INFINITY;
-}
-
-/** Undefined where the view is dropped meanwhile. */
-async function whileThere<T>(work: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (error) {
-    if (isGone(error)) return undefined;
-    throw error;
-  }
 }
 
 /** Whether the error says that a view or a version is not there any more. */

@@ -1,4 +1,5 @@
 import type { DeadLetter } from './batch.ts';
+import type { ErasedOfVersion } from './erasures.ts';
 
 /*
  * Dead letters are records that nobody could read. Whom one is about shows in no other way than that
@@ -30,7 +31,7 @@ const FRACTION = /^[-+]?\d*\.\d+(?:[eE][-+]?\d+)?$/;
  * What a record that is about an entity would have its id as: the whole key or header, or a whole
  * string or number in the value. Far fewer than `partsOf`.
  */
-export function* wordsOf(letter: DeadLetter): Iterable<string> {
+function* wordsOf(letter: DeadLetter): Iterable<string> {
   for (const text of textsOf(letter)) {
     yield text;
     for (const [bare, quoted] of text.matchAll(WORD)) {
@@ -38,6 +39,13 @@ export function* wordsOf(letter: DeadLetter): Iterable<string> {
       else if (!FRACTION.test(bare)) yield bare;
     }
   }
+}
+
+/** Whether a letter seems to be about an erased entity (A8). */
+export function isAboutErased(letter: DeadLetter, erasures: ErasedOfVersion): boolean {
+  if (erasures.none) return false;
+  for (const word of wordsOf(letter)) if (erasures.has(word)) return true;
+  return false;
 }
 
 /** What can be read of the letter: as it stands and, where that makes a difference, without escapes. */

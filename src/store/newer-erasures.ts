@@ -17,6 +17,7 @@ import { lockToRead } from './lock.ts';
 import { describeFile, isBackup, readManifest, requireSame } from './manifest.ts';
 import { isSettled } from './meta-page.ts';
 import { checkPages } from './pages.ts';
+import { VersionFiles } from './version-files.ts';
 
 /** What was erased, and lifted, after a backup was taken. */
 export interface NewerErasures {
@@ -53,7 +54,7 @@ export async function readNewerErasures(
   await requireWholeCatalogue(directory, file, isLocked);
   const catalogue = new Catalogue(directory, 'read-only');
   try {
-    requireLater(directory, catalogue, older);
+    await requireLater(directory, catalogue, older);
     const events: CatalogueEvent[] = [];
     for (let after = older.snapshot; ;) {
       const page = catalogue.events(after, Number.MAX_SAFE_INTEGER, EVENTS_PAGE);
@@ -89,7 +90,9 @@ async function requireWholeCatalogue(
   try {
     // While somebody writes, pages move; and whoever writes has it open safe and sound.
     if (lock?.isWritten === true) return;
-    if (isLocked && !isSettled(file)) await new Environment(dirname(file)).close();
+    // A crash of the machine may have left of the last commits what the next start takes back.
+    const isAlone = isLocked || lock?.isHeld === true;
+    if (isAlone && !isSettled(file)) await new Environment(dirname(file)).close();
     const problems: string[] = [];
     const { tables } = await checkPages(file, (what) => problems.push(what));
     if (!Catalogue.tables.every((name) => tables.includes(name))) {
@@ -105,7 +108,7 @@ async function requireWholeCatalogue(
   }
 }
 
-function requireLater(directory: string, catalogue: Catalogue, older: Older): void {
+async function requireLater(directory: string, catalogue: Catalogue, older: Older): Promise<void> {
   if (!Buffer.from(catalogue.erasureKey()).equals(older.erasureKey)) {
     throw cannotSay(directory, 'it is another store: its erasures have another key');
   }
@@ -117,13 +120,43 @@ function requireLater(directory: string, catalogue: Catalogue, older: Older): vo
       `it shares its past with the backup up to snapshot ${shared} alone, and the backup is of ${snapshot}`,
     );
   }
-  const reached = isBackup(directory) ? readManifest(directory).snapshot : catalogue.seqReserved();
-  if (reached < snapshot) {
-    throw cannotSay(
-      directory,
-      `it is of snapshot ${reached}, before the backup, which is of ${snapshot}`,
-    );
+  const reached = knownReached(directory, catalogue);
+  if (reached >= snapshot) return;
+  const isFixed = isBackup(directory) || catalogue.following() !== undefined;
+  const last = isFixed ? reached : Math.max(reached, await lastRevision(catalogue));
+  if (last >= snapshot) return;
+  throw cannotSay(
+    directory,
+    `it is of snapshot ${last}, before the backup, which is of ${snapshot}; ` +
+      'where nothing was erased since, say so with --no-newer-erasures',
+  );
+}
+
+/** How far the directory has come for sure, as its catalogue has it. Seqs that are reserved prove nothing. */
+function knownReached(directory: string, catalogue: Catalogue): number {
+  if (isBackup(directory)) return readManifest(directory).snapshot;
+  const following = catalogue.following();
+  // Its events run ahead of its revisions, and the erasures of before them are all there.
+  if (following !== undefined) return following.applied;
+  const begun = catalogue.lineage().parents.at(-1);
+  return Math.max(catalogue.backedUp(), catalogue.lastEvent(), begun?.from ?? begun?.up_to ?? 0);
+}
+
+/** The seq of the last revision in the files that can be read; 0 when there is none. */
+async function lastRevision(catalogue: Catalogue): Promise<number> {
+  let last = 0;
+  for (const { name, versions } of catalogue.views()) {
+    for (const { version, dim, dtype } of Object.values(versions)) {
+      try {
+        const files = new VersionFiles(catalogue.filesOf(name, version), dim, dtype, 'read-only');
+        last = Math.max(last, files.log.lastSeq());
+        await files.close();
+      } catch {
+        // What is damaged or gone says nothing; the catalogue is whole, and knows what was erased.
+      }
+    }
   }
+  return last;
 }
 
 function cannotSay(directory: string, why: string): TidemarkError {

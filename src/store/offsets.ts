@@ -22,6 +22,11 @@ export class Offsets {
   }
 
   /** Within a commit. */
+  remove(key: PartitionKey): void {
+    this.table.remove(key);
+  }
+
+  /** Within a commit. */
   put(key: PartitionKey, next: bigint): void {
     const value = Buffer.alloc(8);
     value.writeBigUInt64LE(next);

@@ -11,11 +11,19 @@ import type { Change } from './change-log.ts';
 import { NotFlushed } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { unpackHashes } from './erasures.ts';
-import { diverged, type Leader, type LeaderChanges, type LeaderItem } from './leader.ts';
-import { SEQ_GULF, sharedUpTo } from './lineage.ts';
+import { refuseBelowHorizon } from './horizon.ts';
+import {
+  clashing,
+  diverged,
+  type Leader,
+  type LeaderChanges,
+  type LeaderItem,
+  requireOther,
+} from './leader.ts';
+import { seqGulf, sharedUpTo } from './lineage.ts';
 import type { Maintenance } from './maintenance.ts';
 import { replay } from './replay.ts';
-import { followOffsets, truncate } from './truncate.ts';
+import { followOffsets, truncate, vectorsAbove } from './truncate.ts';
 import type { VersionStore } from './version-store.ts';
 import type { Versions } from './versions.ts';
 import { unavailable, type Writer } from './writer.ts';
@@ -57,6 +65,14 @@ export class Replica {
   }
 
   /**
+   * What is to be asked of the leader is what comes after this seq. The events of the catalogue since
+   * the last revision are told again with it: in another one that goes on from here they may differ.
+   */
+  get after(): number {
+    return Math.min(this.parts.writer.snapshot, this.lastRevision());
+  }
+
+  /**
    * Takes no more writes, and waits for what that leader says. To be called before anything is asked
    * of the store: its snapshot goes back to the last revision that is here.
    */
@@ -75,6 +91,9 @@ export class Replica {
   async follow(leader: Leader): Promise<void> {
     const { catalogue } = this.parts;
     if (this.leader !== leader.url) this.aim(leader.url);
+    if (this.following === undefined || catalogue.following() === undefined) {
+      requireOther(leader.url, catalogue.leftLeader());
+    }
     const shared = sharedUpTo(catalogue.lineage(), leader.lineage);
     const held = this.lastRevision();
     if (held > shared) throw diverged(leader.url, held, shared);
@@ -86,10 +105,16 @@ export class Replica {
 
   /**
    * Stores the items; durable, and answered, on return. `upTo`: no revision up to it is left out.
-   * What was stored before is passed by, so that doing it again changes nothing.
+   * What was stored before is passed by, so that doing it again changes nothing. `whole`: no commit is
+   * cut in two by that snapshot.
    * Rejects with STORE_UNAVAILABLE, and REPLICA_DIVERGED for what cannot be of this leader.
    */
-  async apply(items: readonly LeaderItem[], upTo: number, seqReserved: number): Promise<void> {
+  async apply(
+    items: readonly LeaderItem[],
+    upTo: number,
+    seqReserved: number,
+    whole = upTo,
+  ): Promise<void> {
     if (this.unproven !== undefined) await this.prove(items);
     let run: LeaderChanges[] = [];
     for (const item of items) {
@@ -99,31 +124,35 @@ export class Replica {
       }
       // Its revisions were sent before the event, and are not to be stored after it.
       const reached = run.at(-1)?.changes.at(-1)?.seq;
-      if (reached !== undefined) await this.store(run, reached, seqReserved);
+      if (reached !== undefined) await this.store(run, reached, seqReserved, 0);
       run = [];
       await this.applyEvent(item.event);
     }
-    await this.store(run, upTo, seqReserved);
+    await this.store(run, upTo, seqReserved, whole);
   }
 
   /**
-   * Makes the replica a leader of its own: what it has been told whole, up to its snapshot, is what
-   * it goes on from. Throws NOT_A_REPLICA.
+   * Makes the replica a leader of its own: what it has been told whole, commit by commit, is what it
+   * goes on from. Throws NOT_A_REPLICA, and STORE_UNAVAILABLE while that is no state of its leader.
    */
-  async promote(): Promise<void> {
+  async promote(random: () => number): Promise<void> {
     const { catalogue, writer, versions } = this.parts;
     await writer.alone(async () => {
       if (this.following === undefined) {
         throw new TidemarkError('NOT_A_REPLICA', 'this store follows no other: it leads already');
       }
-      const upTo = writer.snapshot;
+      // Of a commit that is stored in one there is no half in a leader.
+      const upTo = Math.min(writer.snapshot, catalogue.following()?.whole ?? writer.snapshot);
+      refuseBelowHorizon(catalogue.views(), upTo, 'STORE_UNAVAILABLE');
       // A crash may have left the beginning of what was being stored.
       for (const { environment, files } of versions.all()) {
-        await environment.commit(() => truncate(files, upTo));
+        const orphans = await vectorsAbove(files, upTo);
+        await environment.commit(() => truncate(files, upTo, orphans));
         await environment.flushed();
         environment.refresh();
       }
-      catalogue.branch(upTo, catalogue.seqReserved() + SEQ_GULF);
+      const { leader } = this.following;
+      catalogue.branch(upTo, catalogue.seqReserved() + seqGulf(random), leader);
       this.leader = undefined;
       writer.lead(this.newestCreated());
     });
@@ -132,7 +161,9 @@ export class Replica {
   /** All events that a leader has are among its first items. */
   private async prove(items: readonly LeaderItem[]): Promise<void> {
     const { leader, shared, seqs } = this.unproven!;
-    for (const item of items) if ('event' in item) seqs.delete(item.event.seq);
+    for (const item of items) {
+      if ('event' in item && this.hasEvent(item.event, leader.url)) seqs.delete(item.event.seq);
+    }
     if (seqs.size > 0) throw diverged(leader.url, Math.max(...seqs), shared);
     await this.begin(leader);
     this.unproven = undefined;
@@ -151,6 +182,7 @@ export class Replica {
     run: readonly LeaderChanges[],
     upTo: number,
     seqReserved: number,
+    whole: number,
   ): Promise<void> {
     const { catalogue, writer, versions } = this.parts;
     const isNews = upTo > writer.snapshot || seqReserved > catalogue.seqReserved();
@@ -160,6 +192,7 @@ export class Replica {
       try {
         for (const { view, version, changes, vectors } of run) {
           const into = versions.mustGet(view, version);
+          this.requireSameVectors(into, vectors);
           touched.add(into);
           for (let from = 0; from < changes.length; from += COMMIT_ROWS) {
             await commitChanges(into, changes.slice(from, from + COMMIT_ROWS), vectors);
@@ -167,7 +200,7 @@ export class Replica {
         }
         await Promise.all([...touched].map(async ({ environment }) => environment.flushed()));
         for (const { environment } of touched) environment.refresh();
-        await catalogue.putApplied(Math.max(upTo, writer.snapshot), seqReserved);
+        await catalogue.putApplied(Math.max(upTo, writer.snapshot), seqReserved, whole);
       } catch (error) {
         // What is on the disk is unknown then: nothing more may build on it.
         if (error instanceof NotFlushed) writer.fail(error);
@@ -177,18 +210,43 @@ export class Replica {
     });
   }
 
+  /** Throws REPLICA_DIVERGED. Ids of one past are of one vector, and those of two may not be. */
+  private requireSameVectors(
+    { view, version, files }: VersionStore,
+    vectors: ReadonlyMap<number, Uint8Array>,
+  ): void {
+    const { nextVectorId } = files.counters();
+    for (const [id, bytes] of vectors) {
+      if (id >= nextVectorId || !files.vectors.has(id) || files.vectors.equals(id, bytes)) continue;
+      throw clashing(this.following!.leader, `the vector ${id} of ${view}@${version}`);
+    }
+  }
+
   private async applyEvent(event: CatalogueEvent): Promise<void> {
     const { catalogue, writer, maintenance, versions } = this.parts;
-    if (catalogue.hasEvent(event)) return;
+    if (this.hasEvent(event, this.following!.leader)) return;
     const { seq, created } = event;
     if ('scope' in event) {
       await this.applyErasure(event);
     } else if (event.type === 'view_dropped') {
       const view = catalogue.mustGetView(event.view);
-      await versions.drop(view, { seq, created }, maintenance, writer);
+      const dropped = versions.drop(view, { seq, created }, maintenance, writer);
+      // It is forgotten at once. Its files may wait for a long work, and nothing else is to; what
+      // fails there is done again with the next start.
+      if (versions.isDropping(view.name)) dropped.catch(() => {});
+      else await dropped;
     } else {
+      await versions.dropped(event.view.name);
       this.takeView(event.view, { seq, created }, event.type);
     }
+  }
+
+  /** Throws REPLICA_DIVERGED. */
+  private hasEvent(event: CatalogueEvent, url: string): boolean {
+    const found = this.parts.catalogue.compareEvent(event);
+    if (found === 'other')
+      throw clashing(url, `the change of the catalogue with the seq ${event.seq}`);
+    return found === 'same';
   }
 
   private async applyErasure(event: Moment & ErasureEvent): Promise<void> {
@@ -215,9 +273,9 @@ export class Replica {
 
   private takeView(view: FeatureView, at: Moment, type: 'view' | 'horizon'): void {
     const { catalogue, versions } = this.parts;
-    const existing = catalogue.view(view.name);
+    const existing = catalogue.view(view.name)?.versions ?? {};
     const added = Object.values(view.versions).filter(
-      ({ version }) => existing?.versions[version] === undefined,
+      ({ version }) => !Object.hasOwn(existing, version),
     );
     versions.add(view, added, at, type);
   }

@@ -1,20 +1,22 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, readdirSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { isSystemError, systemWords } from '../ground/system-error.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
 import { Catalogue, CATALOGUE_FOLDER, type Erasure } from './catalogue.ts';
 import { DATA_FILE } from './environment.ts';
-import { makeFolder, syncPath } from './folders.ts';
+import { isWithin, makeFolder, syncPath } from './folders.ts';
 import { isNobodys } from './format.ts';
-import { SEQ_GULF } from './lineage.ts';
+import { seqGulf } from './lineage.ts';
 import { LOCK_FILE, lockDirectory } from './lock.ts';
 import {
   type BackupFile,
   describeFile,
   invalid,
+  isBackup,
   type Manifest,
   READ_BYTES,
   readManifest,
@@ -60,28 +62,61 @@ export async function restoreBackup(
   directory: string,
   settings: RestoreSettings,
   clock: () => Micros,
+  random: () => number,
   onProgress: (bytes: number, of: number) => void = () => {},
 ): Promise<Restored> {
   const manifest = readManifest(backup);
-  makeFolder(directory);
-  finishRestore(directory);
-  const lock = lockDirectory(directory);
+  requireApart(backup, directory);
+  const wasThere = existsSync(directory);
+  const wasLocked = existsSync(join(directory, LOCK_FILE));
+  const lock = takeDirectory(directory);
   try {
     const newer = await erasuresSince(backup, manifest, directory, settings);
     const folder = beginRestore(directory);
     const bytes = await copyFiles(backup, folder, manifest.files, onProgress);
     const events = await applyErasures(folder, newer, clock);
-    await goOn(folder, manifest.snapshot, newer);
+    await goOn(folder, manifest.snapshot, newer, random);
     const time = formatInstant(clock()).replaceAll(':', '-');
     const aside = decideRestore(directory, time);
     const { snapshot, created_timestamp } = manifest;
     return { snapshot, created_timestamp, bytes, erasures: events, aside };
   } catch (error) {
     abandonRestore(directory);
+    // While the lock is held: whoever comes now is refused.
+    if (!wasLocked) rmSync(join(directory, LOCK_FILE), { force: true });
+    if (!wasThere && readdirSync(directory).length === 0) rmdirSync(directory);
     throw error;
   } finally {
     lock.release();
   }
+}
+
+/** Makes the directory where there is none, and keeps others out. Throws STORE_UNAVAILABLE, STORE_LOCKED. */
+function takeDirectory(directory: string): ReturnType<typeof lockDirectory> {
+  try {
+    makeFolder(directory);
+    finishRestore(directory);
+    return lockDirectory(directory);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw new TidemarkError(
+      'STORE_UNAVAILABLE',
+      `the data directory ${directory} cannot be written to: ${systemWords(error)}; name one that can be`,
+      { cause: error },
+    );
+  }
+}
+
+/** What is replaced is moved aside: a backup must not be, and a part of one cannot be. */
+function requireApart(backup: string, directory: string): void {
+  if (isWithin(backup, directory) || isWithin(directory, backup)) {
+    throw refused(
+      `the backup ${backup} and the data directory ${directory} are one, or one is in the other: ` +
+        'name another data directory',
+    );
+  }
+  if (!isBackup(directory)) return;
+  throw refused(`${directory} is a backup itself, and stays as it is: name another data directory`);
 }
 
 /** What is known of the erasures after the backup. Throws where nobody knows, or may know. */
@@ -243,10 +278,11 @@ async function goOn(
   folder: string,
   snapshot: number,
   newer: readonly NewerErasures[],
+  random: () => number,
 ): Promise<void> {
   await change(folder, (catalogue) => {
     const reserved = newer.map(({ seqReserved }) => seqReserved);
-    catalogue.branch(snapshot, Math.max(catalogue.seqReserved(), ...reserved) + SEQ_GULF);
+    catalogue.branch(snapshot, Math.max(catalogue.seqReserved(), ...reserved) + seqGulf(random));
   });
 }
 

@@ -11,6 +11,7 @@ import {
   type FeatureView,
   type Following,
   type ModelVersion,
+  type Moment,
 } from './catalogue.ts';
 import { type Compaction, compactVersion } from './compaction.ts';
 import { ErasedSet } from './erased-set.ts';
@@ -100,7 +101,7 @@ export interface Store {
   close(): Promise<void>;
 }
 
-export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention'>;
+export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention' | 'history'>;
 
 /**
  * Opens the data directory, creating it where there is none, and bringing it to the format of today
@@ -141,7 +142,7 @@ function lockAndOpen(directory: string, clock: () => Micros): Store {
   try {
     abandonRestore(directory);
     if (format < FORMAT_VERSION) {
-      upgradeDirectory(directory);
+      upgradeDirectory(directory, format);
       writeFormat(directory);
     }
     return open(directory, clock, () => lock.release());
@@ -182,8 +183,8 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     if (following !== undefined) throw new ReadOnlyReplica(following.leader);
   }
 
-  async function removeErased(signal: AbortSignal): Promise<void> {
-    await erased.removeAll(writer, versions.all(), signal);
+  async function removeErased(signal: AbortSignal, only?: VersionStore): Promise<void> {
+    await erased.removeAll(writer, versions.all(), signal, { ...(only && { only }) });
   }
 
   function hashesOf(scope: ErasureScope, ids: readonly string[]): string[] {
@@ -230,7 +231,9 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       const alike = catalogue.views().find(({ name }) => name.toLowerCase() === folded);
       if (alike !== undefined) throw isThere(alike.name);
       rmSync(catalogue.folder(view.name), { recursive: true, force: true });
-      versions.add(view, Object.values(view.versions), writer.takeMoment());
+      const at = writer.takeMoment();
+      const made = Object.values(view.versions).map((each) => madeAt(each, at));
+      versions.add({ ...view, versions: byVersion(made) }, made, at);
     },
     addVersion(name, added) {
       refuseReplica();
@@ -238,12 +241,15 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       const folded = added.version.toLowerCase();
       const alike = Object.keys(view.versions).find((each) => each.toLowerCase() === folded);
       if (alike !== undefined) throw isThere(nameOf(name, alike));
-      const withIt = { ...view, versions: { ...view.versions, [added.version]: added } };
-      versions.add(withIt, [added], writer.takeMoment());
+      const at = writer.takeMoment();
+      const made = madeAt(added, at);
+      const all = [...Object.values(view.versions), made];
+      versions.add({ ...view, versions: byVersion(all) }, [made], at);
     },
     changeView(name, settings) {
       refuseReplica();
-      const { max_age: _age, retention: _retention, ...view } = catalogue.mustGetView(name);
+      const before = catalogue.mustGetView(name);
+      const { max_age: _age, retention: _retention, history: _history, ...view } = before;
       versions.add({ ...view, ...settings }, [], writer.takeMoment());
     },
     async dropView(name) {
@@ -273,7 +279,7 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       }
       erased.add(scope, hashes, at.seq, receipt);
       const removal = maintenance.run(undefined, async (signal) =>
-        erased.removeAll(writer, versions.all(), signal, { receipt, ids, before }),
+        erased.removeAll(writer, versions.all(), signal, { known: { receipt, ids, before } }),
       );
       // What is erased is erased; what cannot be removed now is with the next maintenance.
       const done = removal.catch(() => {});
@@ -314,7 +320,7 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     async compact(view, name, onProgress) {
       const version = versions.mustGet(view, name);
       return maintenance.run(view, async (signal) => {
-        await removeErased(signal);
+        await removeErased(signal, version);
         const upTo = erased.goneUpTo(version);
         const done = await compactVersion(catalogue, writer, version, upTo, signal, onProgress);
         erased.noteCompacted(writer);
@@ -331,8 +337,15 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
       });
     },
     async maintain(settings) {
-      await maintenance.run(undefined, removeErased);
-      return maintain(store, () => versions.all(), settings);
+      return maintain(store, () => versions.all(), settings, {
+        removeErased: async (version) =>
+          maintenance.run(version.view, async (signal) => removeErased(signal, version)),
+        unlink: async ({ view, version }) =>
+          maintenance.run(view, async () => {
+            if (catalogue.hasOldFiles(view, version)) await catalogue.unlinkOldFiles(view, version);
+            erased.noteCompacted(writer);
+          }),
+      });
     },
     requireLeading: refuseReplica,
     changes: (range) =>
@@ -360,9 +373,17 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
   // What a crash interrupted; until it is done every entity that is asked about is looked up.
   const isLeft = versions.all().some(({ erasures }) => !erasures.settled);
   if (isLeft || erased.waiting > 0) {
-    maintenance.run(undefined, removeErased).catch(() => {});
+    maintenance.run(undefined, async (signal) => removeErased(signal)).catch(() => {});
   }
   return store;
+}
+
+function madeAt(version: ModelVersion, { seq }: Moment): ModelVersion {
+  return { ...version, created_seq: seq };
+}
+
+function byVersion(versions: readonly ModelVersion[]): FeatureView['versions'] {
+  return Object.fromEntries(versions.map((each) => [each.version, each]));
 }
 
 function isThere(name: string): TidemarkError {

@@ -34,6 +34,8 @@ export function abandonRestore(directory: string): void {
  * keeps it. Gives that folder, if anything was there.
  */
 export function decideRestore(directory: string, time: string): string | undefined {
+  // What has no counterpart would stay where it is, with a store that it does not belong to.
+  makeFolder(join(directory, RESTORING_FOLDER, 'views'));
   const decided = nameOf(directory, time);
   const hadAny = STORE_ENTRIES.some((name) => existsSync(join(directory, name)));
   renameSync(join(directory, RESTORING_FOLDER), join(directory, decided));

@@ -33,6 +33,7 @@ export interface Place {
  * chunk that holds, or would hold, a moment is one step back from that moment's key.
  */
 export class Timelines {
+  private where: string;
   private table: Table<TimelineKey>;
   private found = new Chunk();
   private merged = new ChunkDraft(SEALED_MAX);
@@ -45,6 +46,7 @@ export class Timelines {
   };
 
   constructor(environment: Environment) {
+    this.where = environment.place;
     this.table = environment.table<TimelineKey>('timeline', timelineKeys);
   }
 
@@ -52,7 +54,7 @@ export class Timelines {
   head(id: string, chunk: Chunk): boolean {
     const bytes = this.table.getBinaryFast(id);
     if (bytes === undefined) return false;
-    chunk.point(bytes, this.table.lastSize);
+    chunk.point(bytes, this.table.lastSize, this.where);
     return true;
   }
 
@@ -72,7 +74,7 @@ export class Timelines {
     for (const entry of range) {
       // A range's value has its own memory, which need not start on a multiple of eight.
       const bytes = new Uint8Array(entry.value);
-      chunk.point(bytes, bytes.byteLength);
+      chunk.point(bytes, bytes.byteLength, this.where);
       return entry.key as SealedKey;
     }
     return undefined;
@@ -84,7 +86,7 @@ export class Timelines {
     const [next] = Array.from(range);
     assert(next !== undefined, 'after sealed chunks there is a head');
     const bytes = new Uint8Array(next.value);
-    chunk.point(bytes, bytes.byteLength);
+    chunk.point(bytes, bytes.byteLength, this.where);
     return next.key;
   }
 
@@ -117,13 +119,19 @@ export class Timelines {
 
   /**
    * Shows `matches` the vector ids of the revisions before the place that have exactly this event
-   * time, newest first, until it says true. Says whether it did.
+   * time, newest first, until it says true. Says whether it did. `newest`: only the first of them.
    */
-  someAtEvent(place: Place, event: number, matches: (vectorId: number) => boolean): boolean {
+  someAtEvent(
+    place: Place,
+    event: number,
+    matches: (vectorId: number) => boolean,
+    newest = false,
+  ): boolean {
     const { draft } = place;
     for (let at = place.at - 1; at >= 0; at--) {
       if (draft.event(at) !== event) return false;
       if (matches(draft.vectorId(at))) return true;
+      if (newest) return false;
     }
     // Revisions of one moment may go on in the chunk below.
     let bound: TimelineKey | undefined = place.key;
@@ -138,6 +146,7 @@ export class Timelines {
       for (let at = below.count - 1; at >= 0; at--) {
         if (below.event(at) !== event) return false;
         if (matches(below.vectorId(at))) return true;
+        if (newest) return false;
       }
     }
     return false;
@@ -232,7 +241,7 @@ export class Timelines {
     const sealed = this.table.getRange({ start: { id, ...OLDEST }, end: id, inclusiveEnd: true });
     for (const { value } of sealed) {
       const bytes = new Uint8Array(value);
-      this.found.point(bytes, bytes.byteLength);
+      this.found.point(bytes, bytes.byteLength, this.where);
       draft.reserve(draft.count + this.found.count);
       draft.append(this.found);
     }

@@ -1,15 +1,40 @@
+import { Pace } from '../ground/pace.ts';
 import type { Change } from './change-log.ts';
-import { ChunkDraft } from './chunk.ts';
+import { ChunkDraft, TOMBSTONE } from './chunk.ts';
 import type { PartitionKey, SourcePosition } from './keys.ts';
 import type { VersionFiles } from './version-files.ts';
 
 const PAGE = 512;
 
 /**
- * Within a commit: takes back the revisions with a seq above `upTo`, and sets the offsets of their
- * sources back to before them. Their vectors stay, and no other vector ever gets their ids.
+ * The vectors that revisions with a seq above `upTo` alone point to. Where there are any, the whole
+ * log is read, a few rows at a time.
  */
-export function truncate(files: VersionFiles, upTo: number): void {
+export async function vectorsAbove({ log }: VersionFiles, upTo: number): Promise<Set<number>> {
+  const found = new Set<number>();
+  for (let after = upTo; ;) {
+    const changes = log.read(after, Number.MAX_SAFE_INTEGER, PAGE);
+    if (changes.length === 0) break;
+    for (const { vectorId } of changes) if (vectorId !== TOMBSTONE) found.add(vectorId);
+    after = changes.at(-1)!.seq;
+  }
+  const pace = new Pace();
+  for (let after = 0; found.size > 0;) {
+    const changes = log.read(after, upTo, PAGE);
+    if (changes.length === 0) break;
+    for (const { vectorId } of changes) found.delete(vectorId);
+    after = changes.at(-1)!.seq;
+    await pace.rest();
+  }
+  return found;
+}
+
+/**
+ * Within a commit: takes back the revisions with a seq above `upTo`, and sets the offsets of their
+ * sources back to before them. `orphans`: the vectors that nothing else points to. This store never
+ * gives their ids again; another one of its past does, which it may come to follow.
+ */
+export function truncate(files: VersionFiles, upTo: number, orphans: ReadonlySet<number>): void {
   const { log, offsets } = files;
   const counters = files.counters();
   const draft = new ChunkDraft(PAGE);
@@ -33,6 +58,7 @@ export function truncate(files: VersionFiles, upTo: number): void {
     }
     counters.revisions -= changes.length;
   }
+  for (const id of orphans) files.vectors.remove(id);
   files.putCounters(counters);
 }
 

@@ -7,6 +7,7 @@ import { Catalogue, CATALOGUE_FOLDER, type CatalogueEvent, type FeatureView } fr
 import { CheckedTable } from './checked-table.ts';
 import { Environment, type Table } from './environment.ts';
 import { textKeys } from './keys.ts';
+import { VersionFiles } from './version-files.ts';
 
 /** Keys as they stand in the file. */
 const rawKeys = {
@@ -26,16 +27,25 @@ const LOG_LENGTHS = [44, 46];
 const INPUT_ID_BYTES = 8;
 
 /**
- * From format 1 to 2: every value has a checksum, and views that are older than the catalogue's
- * events have one each, of seq 0, so that whoever follows the changes hears of them first. What was
- * done is passed by, so that it can be broken off anywhere and be begun again.
- * Throws STORE_CORRUPT.
+ * Brings a directory of format `from` to that of today. What was done is passed by, so that it can be
+ * broken off anywhere and be begun again. Throws STORE_CORRUPT.
+ *
+ * Format 2: every value has a checksum, and views that are older than the catalogue's events have
+ * one each, of seq 0, so that whoever follows the changes hears of them first.
+ * Format 3: versions have a database of fields.
  */
-export function upgradeDirectory(directory: string): void {
-  upgradeCatalogue(join(directory, CATALOGUE_FOLDER));
+export function upgradeDirectory(directory: string, from: number): void {
+  if (from < 2) upgradeCatalogue(join(directory, CATALOGUE_FOLDER));
   const catalogue = new Catalogue(directory);
+  // From here on the files go on from where they were closed.
+  catalogue.putClosed(undefined);
   for (const { name, versions } of catalogue.views()) {
-    for (const version of Object.keys(versions)) upgradeVersion(catalogue.filesOf(name, version));
+    for (const { version, dim, dtype } of Object.values(versions)) {
+      const folder = catalogue.filesOf(name, version);
+      if (from < 2) upgradeVersion(folder);
+      // Opening makes the databases that are not there.
+      void new VersionFiles(folder, dim, dtype).close();
+    }
   }
   void catalogue.close();
 }

@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 
+import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { countOf, type Environment, type Table } from './environment.ts';
 import { numberKeys } from './keys.ts';
@@ -14,14 +15,16 @@ const CHECKSUM_BYTES = 4;
  */
 export class VectorPool {
   readonly vectorBytes: number;
+  private place: string;
   private table: Table<number>;
   private scratch: Uint8Array;
   private shared: Uint8Array | undefined;
   private vector: Uint8Array = new Uint8Array(0);
-  private checksum: DataView = new DataView(new ArrayBuffer(0));
+  private trailer: DataView = new DataView(new ArrayBuffer(0));
   private checked = new Bits();
 
   constructor(environment: Environment, vectorBytes: number) {
+    this.place = environment.place;
     this.table = environment.table('vector', numberKeys);
     this.vectorBytes = vectorBytes;
     this.scratch = new Uint8Array(vectorBytes + CHECKSUM_BYTES);
@@ -38,12 +41,19 @@ export class VectorPool {
   }
 
   private put(id: number, vector: Uint8Array, append: boolean): void {
+    assert(vector.byteLength === this.vectorBytes, 'a vector is whole');
     this.scratch.set(vector);
     const view = new DataView(this.scratch.buffer);
     view.setUint32(this.vectorBytes, crc32(vector), true);
     // A commit that was rolled back may have read another vector under this id.
     this.checked.clear(id);
     void this.table.put(id, this.scratch, { append });
+  }
+
+  /** Within a commit. */
+  remove(id: number): void {
+    this.checked.clear(id);
+    void this.table.remove(id);
   }
 
   has(id: number): boolean {
@@ -63,6 +73,12 @@ export class VectorPool {
     return Buffer.compare(this.read(id), bytes) === 0;
   }
 
+  /** The CRC-32 of the stored vector's bytes. */
+  checksum(id: number): number {
+    this.read(id);
+    return this.trailer.getUint32(0, true);
+  }
+
   /** Reads and verifies the vector, whether or not it was verified before. */
   verify(id: number): void {
     this.checked.clear(id);
@@ -73,20 +89,23 @@ export class VectorPool {
   private read(id: number): Uint8Array {
     const bytes = this.table.getBinaryFast(id);
     if (bytes === undefined || this.table.lastSize !== this.scratch.byteLength) {
-      throw corrupt(id, bytes === undefined ? 'is missing' : `has ${this.table.lastSize} bytes`);
+      throw this.corrupt(
+        id,
+        bytes === undefined ? 'is missing' : `has ${this.table.lastSize} bytes`,
+      );
     }
     if (bytes !== this.shared) {
       this.shared = bytes;
       this.vector = new Uint8Array(bytes.buffer, bytes.byteOffset, this.vectorBytes);
-      this.checksum = new DataView(
+      this.trailer = new DataView(
         bytes.buffer,
         bytes.byteOffset + this.vectorBytes,
         CHECKSUM_BYTES,
       );
     }
     if (!this.checked.has(id)) {
-      if (crc32(this.vector) !== this.checksum.getUint32(0, true)) {
-        throw corrupt(id, 'does not have the checksum it was written with');
+      if (crc32(this.vector) !== this.trailer.getUint32(0, true)) {
+        throw this.corrupt(id, 'does not have the checksum it was written with');
       }
       this.checked.add(id);
     }
@@ -95,6 +114,13 @@ export class VectorPool {
 
   count(): number {
     return countOf(this.table);
+  }
+
+  private corrupt(id: number, what: string): TidemarkError {
+    return new TidemarkError(
+      'STORE_CORRUPT',
+      `${this.place}: vector ${id} ${what}; run \`tidemark verify\``,
+    );
   }
 
   /** Every vector id in order. */
@@ -140,7 +166,3 @@ class Bits {
 
 // 64 MiB of bits: half a thousand million vectors. Beyond, each read verifies again.
 const BITS_WORDS_MAX = 2 ** 24;
-
-function corrupt(id: number, what: string): TidemarkError {
-  return new TidemarkError('STORE_CORRUPT', `vector ${id} ${what}; run \`tidemark verify\``);
-}

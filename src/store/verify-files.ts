@@ -76,6 +76,7 @@ class Check {
     await this.timelines();
     await this.log();
     await this.inputs();
+    await this.fields();
     this.offsets();
     await this.deadLetters();
     if (!this.options.isMoving) this.counters();
@@ -212,6 +213,29 @@ class Check {
     }
   }
 
+  private async fields(): Promise<void> {
+    const { fields, timelines } = this.files;
+    const head = new Chunk();
+    let entity: string | undefined;
+    try {
+      for (const { entityId } of fields.entries(PAGE)) {
+        if (entityId !== entity) {
+          entity = entityId;
+          const at = `the fields of ${JSON.stringify(entityId)}`;
+          if (this.options.isErased?.(entityId)) this.report(at, 'the entity was erased (A8)');
+          else if (!this.options.isMoving && !timelines.head(entityId, head)) {
+            this.report(at, 'it has no timeline');
+          }
+        }
+        if (this.step()) await this.rest();
+      }
+    } catch (error) {
+      this.options.signal?.throwIfAborted();
+      // Where the next one stands is not known either.
+      this.report('the fields', messageOf(error));
+    }
+  }
+
   private offsets(): void {
     this.attempt('the offsets', () => {
       for (const { key, next } of this.files.offsets.all()) {
@@ -274,7 +298,9 @@ class Check {
       check();
       return true;
     } catch (error) {
-      this.report(at, messageOf(error));
+      // Where it is stands before it already.
+      const { place } = this.files.environment;
+      this.report(at, messageOf(error).replace(`${place}: `, ''));
       return false;
     }
   }

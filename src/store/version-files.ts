@@ -3,6 +3,7 @@ import { CheckedTable } from './checked-table.ts';
 import { DeadLetters } from './dead-letters.ts';
 import { type Dtype, vectorBytes } from './dtype.ts';
 import { Environment } from './environment.ts';
+import { Fields } from './fields.ts';
 import { Inputs } from './inputs.ts';
 import { textKeys } from './keys.ts';
 import { Offsets } from './offsets.ts';
@@ -20,7 +21,16 @@ export interface Counters {
 }
 
 /** The names of a version's databases. */
-export const TABLES = ['timeline', 'vector', 'input', 'log', 'dead_letter', 'offset', 'meta'];
+export const TABLES = [
+  'timeline',
+  'vector',
+  'input',
+  'field',
+  'log',
+  'dead_letter',
+  'offset',
+  'meta',
+];
 
 const COUNTERS_KEY = 'counters';
 const ERASED_KEY = 'erased';
@@ -31,6 +41,7 @@ export class VersionFiles {
   readonly timelines: Timelines;
   readonly vectors: VectorPool;
   readonly inputs: Inputs;
+  readonly fields: Fields;
   readonly log: ChangeLog;
   readonly deadLetters: DeadLetters;
   readonly offsets: Offsets;
@@ -41,6 +52,7 @@ export class VersionFiles {
     this.timelines = new Timelines(this.environment);
     this.vectors = new VectorPool(this.environment, vectorBytes(dim, dtype));
     this.inputs = new Inputs(this.environment);
+    this.fields = new Fields(this.environment);
     this.log = new ChangeLog(this.environment);
     this.deadLetters = new DeadLetters(this.environment);
     this.offsets = new Offsets(this.environment);

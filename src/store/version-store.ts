@@ -2,6 +2,7 @@ import type { ChangeLog } from './change-log.ts';
 import type { DeadLetters } from './dead-letters.ts';
 import type { Environment } from './environment.ts';
 import type { ErasedOfVersion } from './erasures.ts';
+import type { Fields } from './fields.ts';
 import type { Horizon } from './horizon.ts';
 import type { Inputs } from './inputs.ts';
 import type { Offsets } from './offsets.ts';
@@ -51,6 +52,9 @@ export class VersionStore {
   }
   get inputs(): Inputs {
     return this.now.inputs;
+  }
+  get fields(): Fields {
+    return this.now.fields;
   }
   get log(): ChangeLog {
     return this.now.log;

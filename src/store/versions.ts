@@ -14,8 +14,8 @@ import { unavailable, type Writer } from './writer.ts';
 
 /** The model versions of a store that are open: all that the catalogue has. */
 export class Versions {
-  /** Views that are gone, and whose files are not yet. */
-  private dropping = new Set<string>();
+  /** Views that are gone, and whose files are not yet; each ends with them. */
+  private dropping = new Map<string, Promise<void>>();
   private byName = new Map<string, VersionStore>();
   private catalogue: Catalogue;
   private erased: ErasedSet;
@@ -50,6 +50,11 @@ export class Versions {
 
   isDropping(view: string): boolean {
     return this.dropping.has(view);
+  }
+
+  /** Resolves when no files are left of a view of that name that was dropped, or none can be unlinked. */
+  async dropped(view: string): Promise<void> {
+    await this.dropping.get(view)?.catch(() => {});
   }
 
   /**
@@ -103,19 +108,30 @@ export class Versions {
       throw unavailable(error);
     }
     for (const name of names) this.byName.delete(name);
-    this.dropping.add(view.name);
+    const done = this.unlink(view.name, dropped, maintenance, writer);
+    this.dropping.set(view.name, done);
+    await done;
+  }
+
+  private async unlink(
+    view: string,
+    dropped: readonly VersionStore[],
+    maintenance: Maintenance,
+    writer: Writer,
+  ): Promise<void> {
     try {
-      await maintenance.stop(view.name);
+      await maintenance.stop(view);
       await writer.drain();
       for (const gone of dropped) await gone.close();
-      await this.catalogue.finishDrop(view.name);
+      await this.catalogue.finishDrop(view);
     } finally {
-      this.dropping.delete(view.name);
+      this.dropping.delete(view);
     }
   }
 
   /** `isSound`: all that was committed can be brought to the disk. */
   async close(isSound: boolean): Promise<void> {
+    await Promise.allSettled(this.dropping.values());
     const ends: Record<string, number> = {};
     for (const [name, { environment }] of this.byName) {
       if (!isSound) break;

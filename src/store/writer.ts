@@ -1,5 +1,6 @@
 import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
+import { isSystemError, systemWords } from '../ground/system-error.ts';
 import { type Micros, micros } from '../ground/time.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
 import type { Catalogue, Moment } from './catalogue.ts';
@@ -147,7 +148,12 @@ export class Writer {
     this.queue.push({
       work: async () => {
         await this.publishing;
-        await work().then(done.resolve, done.reject);
+        try {
+          done.resolve(await work());
+        } catch (error) {
+          if (error instanceof NotFlushed) this.fail(error);
+          done.reject(error);
+        }
       },
     });
     this.asked = done.promise.catch(() => {});
@@ -178,7 +184,7 @@ export class Writer {
     this.advance(this.reserved);
   }
 
-  /** What is on the disk is unknown now: nothing more is written. */
+  /** What is on the disk is unknown now: nothing more is written, or counts as durable. */
   fail(error: unknown): void {
     this.broken ??= error;
   }
@@ -189,6 +195,10 @@ export class Writer {
    */
   async commit(version: VersionStore, request: CommitRequest): Promise<CommitResult> {
     if (this.broken !== undefined) throw unavailable(this.broken);
+    assert(
+      request.rows.vectorBytes === version.vectors.vectorBytes,
+      'rows are of the version that they are committed to',
+    );
     const result = new Promise<CommitResult>((resolve, reject) => {
       this.queue.push({ version, request, resolve, reject });
     });
@@ -218,7 +228,6 @@ export class Writer {
       try {
         await this.commitGroup(group);
       } catch (error) {
-        if (error instanceof NotFlushed) this.broken = error;
         // One request must not take down those that happened to wait beside it.
         if (group.length === 1) this.refuse(group[0]!, error);
         else for (const one of group) await this.commitAlone(one);
@@ -246,7 +255,6 @@ export class Writer {
     try {
       await this.commitGroup([one]);
     } catch (error) {
-      if (error instanceof NotFlushed) this.broken = error;
       this.refuse(one, error);
     }
   }
@@ -260,6 +268,7 @@ export class Writer {
       await this.catalogue.reserveSeqs(upTo);
       this.reserved = upTo;
     }
+    const bytes = group.reduce((sum, { request }) => sum + request.rows.payloadTotal, 0);
     let seq = this.nextSeq;
     // A seq that was tried is not tried again, whatever becomes of the transaction.
     this.nextSeq += rows;
@@ -272,13 +281,17 @@ export class Writer {
           const commit = new Commit(version, counters, request);
           const done = commit.apply(seq, created);
           seq += request.rows.rows;
-          return { outcomes: commit.outcomes, deadLetters: commit.deadLetters, fenced: !done };
+          const { outcomes, confirmations, deadLetters } = commit;
+          return { outcomes, confirmations, deadLetters, fenced: !done };
         });
         version.putCounters(counters);
         return applied;
-      });
+      }, bytes);
       this.refused = undefined;
       this.publish(group, results, seq - 1, version.environment.flushed());
+    } catch (error) {
+      if (error instanceof NotFlushed) this.fail(error);
+      throw error;
     } finally {
       this.isCommitting = false;
       if (this.heldBack !== undefined) {
@@ -308,12 +321,13 @@ export class Writer {
       try {
         await before;
         await flushed;
+        // What has a smaller seq is not durable, and will never be (A9).
+        if (this.broken !== undefined) throw this.broken;
         group?.[0]!.version.environment.refresh();
         this.advance(upTo);
         group?.forEach(({ resolve }, at) => resolve({ ...results[at]!, snapshot: this.durable }));
       } catch (error) {
-        // What is on the disk is unknown now: no further write may build on it.
-        this.broken = error;
+        this.fail(error);
         for (const { reject } of group ?? []) reject(unavailable(error));
       } finally {
         this.unflushed--;
@@ -334,7 +348,8 @@ export class Writer {
 /** What the disk or the database refused, as an error for the caller. */
 export function unavailable(cause: unknown): TidemarkError {
   if (cause instanceof TidemarkError) return cause;
-  const why = cause instanceof Error ? cause.message : String(cause);
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const why = isSystemError(cause) ? systemWords(cause) : said;
   const message =
     cause instanceof NotFlushed
       ? `the disk did not take a flush: ${why}; nothing more is written until a restart, ` +

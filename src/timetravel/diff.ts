@@ -48,7 +48,7 @@ interface Counts {
  *
  * Memory is bounded by a page of entities, and all pages are of one snapshot (A9). A piece may be
  * empty: whoever reads can stop there.
- * Throws BAD_REQUEST when a moment lies before the horizon (A10), even if it comes to that only on
+ * Throws BEFORE_RETENTION when a moment lies before the horizon (A10), even if it comes to that only on
  * the way.
  */
 export async function* diffNdjson(plan: DiffPlan): AsyncGenerator<Buffer> {
@@ -201,7 +201,7 @@ function refuseBeforeHorizon({ view, from, to, question }: DiffPlan, opened: Ver
   const asked = { ...question, asOf: undefined };
   if (![from, to].some((moment) => isBeforeHorizon(boundsOf(asked, moment), horizon))) return;
   throw new TidemarkError(
-    'BAD_REQUEST',
+    'BEFORE_RETENTION',
     `the horizon of ${view.name}’s retention is ${formatInstant(horizon.moment as Micros)}, which is ` +
       `snapshot ${horizon.seq}, and the diff reaches before it: ask from, to, known_at and ` +
       'at_snapshot of later',

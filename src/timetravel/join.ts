@@ -44,6 +44,8 @@ export interface JoinPlan {
 const CHUNK_BYTES = 4 * 2 ** 20;
 const CHUNK_ROWS_MAX = 4_096;
 const SUMMARY = '__summary';
+/** By these readers tell how the answer ended. */
+const RESERVED = [SUMMARY, '__error'];
 
 /**
  * Joins a spine in NDJSON to the vectors in force at each row's moment: exactly one line a row, in
@@ -51,7 +53,8 @@ const SUMMARY = '__summary';
  * `{"__summary": …}` without which the answer is not whole.
  *
  * A row whose id or time is not in order is INVALID with its reason; a line that is no JSON object
- * ends the join. Throws BAD_REQUEST, LIMIT_EXCEEDED, NAME_COLLISION, naming the line.
+ * ends the join. Throws BAD_REQUEST, BEFORE_RETENTION, LIMIT_EXCEEDED, NAME_COLLISION, naming the
+ * line.
  * Memory is bounded by a chunk of rows. Every chunk is answered at the question's snapshot (A9).
  */
 export async function* joinNdjson(
@@ -112,7 +115,7 @@ function joinChunk(
       asOf: undefined,
       maxAge: ref.maxAge,
     });
-    if (plan.strict) refuseInvalid(resolution, lines, ref);
+    if (plan.strict) refuseInvalid(resolution, lines, ref, plan);
     const vectors = new Uint8Array(rows.length * bytesOf(version));
     gather(store.vectors, resolution, vectors);
     counts[at]!.add(resolution);
@@ -162,6 +165,13 @@ function idOf(value: unknown): string {
 
 /** The row's own columns as they were written, without the closing brace. */
 function spineColumns(line: Line, row: Record<string, unknown>, plan: JoinPlan): string {
+  for (const column of RESERVED) {
+    if (!Object.hasOwn(row, column)) continue;
+    throw new TidemarkError(
+      'NAME_COLLISION',
+      `line ${line.number} has a column ${column}, by which the end of the answer is told; rename it`,
+    );
+  }
   for (const { name } of plan.refs) {
     for (const column of addedColumns(name, plan)) {
       if (column in row) {
@@ -220,15 +230,22 @@ function refuseInvalid(
   { statuses, reasons }: Resolution,
   lines: readonly Line[],
   ref: JoinRef,
+  plan: JoinPlan,
 ): void {
   const at = statuses.indexOf(code.INVALID);
   if (at < 0) return;
   const reason = REASONS[reasons[at]!];
   throw new TidemarkError(
-    'BAD_REQUEST',
-    `line ${lines[at]!.number} is INVALID for ${ref.name}: ${reason}; ` +
+    reasons[at] === code.BEFORE_RETENTION ? 'BEFORE_RETENTION' : 'BAD_REQUEST',
+    `line ${lines[at]!.number} is INVALID for ${ref.name}: ${reason}${columnOf(reasons[at]!, ref, plan)}; ` +
       'mend it, or leave out strict to have such rows marked',
   );
+}
+
+/** Where in the row to look for what is wrong. */
+function columnOf(reason: number, { idColumn }: JoinRef, { timeColumn }: JoinPlan): string {
+  if (reason === code.BAD_ENTITY_ID) return ` (its column ${idColumn})`;
+  return reason === code.BAD_TIMESTAMP ? ` (its column ${timeColumn})` : '';
 }
 
 /** How many rows had which status, and why. */

@@ -98,10 +98,38 @@ test('max_age and retention are changed by putting the view again, and left alon
   expect((await put({ max_age: 'P30D', retention: 'P365D' })).body).toMatchObject({
     max_age: 'P30D',
     retention: 'P365D',
-    horizon: null,
+    horizon: '2025-03-01T12:00:00Z',
   });
   expect((await put({})).body).toMatchObject({ max_age: 'P30D', retention: 'P365D' });
   expect((await put({ max_age: null })).body).toMatchObject({ max_age: null, retention: 'P365D' });
   const refused = await put({ max_age: 'P1Y' });
   expect(refused).toMatchObject({ status: 422, body: { code: 'BAD_DURATION' } });
+});
+
+test('a retention of no time at all is refused', async () => {
+  const api = await startWithJob();
+  for (const zero of ['PT0S', 'P0D', 'PT0.000000S']) {
+    const answer = await api.send('PUT', '/v1/feature-views/job', { ...JOB, retention: zero });
+    expect(answer).toMatchObject({ status: 422, body: { code: 'BAD_DURATION' } });
+    expect(answer.body.detail).toContain('longer than zero');
+  }
+});
+
+test('a retention holds from the answer on that it was put with (A10)', async () => {
+  const api = await startWithJob();
+  const record = { entity_id: 'a', event_timestamp: minutesAgo(90), vector: [1, 2] };
+  await pushTo(api, [record], { known: 'event' });
+  const ask = async () => {
+    const lookups = [{ feature_view: 'job', entity_ids: ['a'] }];
+    const answer = await api.send('POST', '/v1/lookup', { lookups, as_of: minutesAgo(80) });
+    return (answer.body.results as { reasons: string[] }[])[0]!.reasons[0];
+  };
+  expect(await ask()).toBeNull();
+  await api.send('PUT', '/v1/feature-views/job', { ...JOB, retention: 'PT1H' });
+  expect(await ask()).toBe('BEFORE_RETENTION');
+  // What it has let go does not come back with a longer one.
+  await api.send('PUT', '/v1/feature-views/job', { ...JOB, retention: 'P1D' });
+  expect(await ask()).toBe('BEFORE_RETENTION');
+  const fresh = await api.send('PUT', '/v1/feature-views/new', { ...JOB, retention: 'PT1H' });
+  expect(fresh).toMatchObject({ status: 201, body: { horizon: '2026-03-01T11:00:00Z' } });
 });

@@ -44,10 +44,13 @@ test('nobody has a server write where its configuration does not say that it may
     `${backups}-too`,
     'relative',
     '/',
+    backups,
+    `${backups}/one/..`,
   ]) {
     const { status, body } = await api.send('POST', '/v1/backup', { directory });
     expect([directory, status, body.code]).toEqual([directory, 422, 'BACKUP_REFUSED']);
     expect(body.detail).toContain('backup.directories');
+    expect(String(body.detail).replace(JSON.stringify(directory), '')).not.toContain(backups);
   }
   expect(existsSync(join(elsewhere, 'one'))).toBe(false);
   const none = await startWithJob();
@@ -55,6 +58,18 @@ test('nobody has a server write where its configuration does not say that it may
     status: 422,
     body: { detail: expect.stringContaining('backup.directories, which names none') as string },
   });
+});
+
+test('a path that no disk takes is refused without a word of where the server has what', async () => {
+  const backups = tempDirectory();
+  const api = await startWithJob({ backupDirectories: [backups] });
+  const long = join(backups, 'x'.repeat(300));
+  const refused = await api.send('POST', '/v1/backup', { directory: long });
+  expect(refused).toMatchObject({ status: 422, body: { code: 'BACKUP_REFUSED' } });
+  expect(refused.body.detail).toMatch(/cannot take a backup: ENAMETOOLONG: name too long$/);
+  const nul = await api.send('POST', '/v1/backup', { directory: join(backups, 'a\0b') });
+  expect(nul).toMatchObject({ status: 422, body: { code: 'BAD_REQUEST' } });
+  expect(nul.body.detail).toContain('NUL');
 });
 
 test('a server that stops gives a backup up that is under way', async () => {

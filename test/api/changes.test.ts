@@ -61,7 +61,7 @@ test('all that changes an answer is a line, in the order of its commit, and a wa
   await store.erase({ entity: 'member' }, ['someone']);
   await store.liftErasure({ entity: 'member' }, ['someone']);
   await store.dropView('job');
-  await expect.poll(() => store.snapshot).toBe(8);
+  await expect.poll(() => store.snapshot).toBe(9);
   const created_timestamp = NOW;
   const view = {
     type: 'view',
@@ -74,23 +74,19 @@ test('all that changes an answer is a line, in the order of its commit, and a wa
     aliases: { current: 'v1' },
     versions: { v1: { dim: 2, dtype: 'float32', model: null } },
   };
+  const horizon = { type: 'horizon', created_timestamp, feature_view: 'job' };
   const hashes = [expect.stringMatching(/^[0-9a-f]{32,}$/) as string];
   const member = { created_timestamp, entity: 'member', feature_view: null, hashes };
   // The revisions went with their view; what happened to it is there to be told.
   expect(await changes(api)).toEqual([
     { seq: 1, ...view },
     { seq: 4, ...view, max_age: 'PT1H', retention: 'P1D' },
-    {
-      seq: 5,
-      type: 'horizon',
-      created_timestamp,
-      feature_view: 'job',
-      horizon: minutesAgo(10).replace('.000', ''),
-    },
-    { seq: 6, type: 'erased', ...member },
-    { seq: 7, type: 'erasure_lifted', ...member },
-    { seq: 8, type: 'view_dropped', created_timestamp, feature_view: 'job' },
-    { type: 'watermark', snapshot: 8, time: NOW },
+    { seq: 5, ...horizon, horizon: minutesAgo(24 * 60).replace('.000', '') },
+    { seq: 6, ...horizon, horizon: minutesAgo(10).replace('.000', '') },
+    { seq: 7, type: 'erased', ...member },
+    { seq: 8, type: 'erasure_lifted', ...member },
+    { seq: 9, type: 'view_dropped', created_timestamp, feature_view: 'job' },
+    { type: 'watermark', snapshot: 9, time: NOW },
   ]);
 });
 
@@ -401,6 +397,43 @@ test('replicas get frames: who the leader is, its events first, then revisions w
     ],
   });
   expect(frames[4]).toMatchObject({ up_to: 4, snapshot: 4, seq_reserved: catalogue.seqReserved() });
+});
+
+test('replicas are told which snapshots cut no commit in two', async () => {
+  const api = await startWithJob();
+  const { store } = api.deps;
+  const ends: number[] = [];
+  for (const count of [1, 2_500, 10]) {
+    api.clock.now++;
+    const rows = Array.from({ length: count }, (_, at) => ({
+      id: `e${at}`,
+      event: 1,
+      vector: [at, count],
+    }));
+    ends.push((await store.commit('job', 'v1', { rows: batchOf(rows) })).snapshot);
+  }
+  const marks = async (after: number): Promise<[number, number | undefined][]> => {
+    const { bytes } = await api.send('GET', `/v1/changes?after=${after}`, undefined, {
+      accept: FRAMES,
+    });
+    const frames = await openFrames(bytes);
+    return frames.flatMap((frame) =>
+      frame.type === 'watermark' ? [[frame.up_to, frame.whole]] : [],
+    );
+  };
+  const [first, second, third] = ends as [number, number, number];
+  expect(second - first).toBe(2_500);
+  // Whoever begins within the second commit was told before where it begins.
+  for (const [after, known] of [
+    [0, first],
+    [1_500, 0],
+  ] as const) {
+    const told = await marks(after);
+    const within = told.filter(([upTo]) => upTo < second);
+    expect(within.length).toBeGreaterThan(1);
+    expect(within.every(([, whole]) => whole === known)).toBe(true);
+    expect(told.at(-1)).toEqual([third, third]);
+  }
 });
 
 test('the key of the erased set is told to replicas, and to nobody else (A8)', async () => {

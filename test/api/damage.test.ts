@@ -44,7 +44,9 @@ test('a damaged vector fails the requests that it is in the answer of, and no ot
     status: 500,
     body: {
       code: 'STORE_CORRUPT',
-      detail: expect.stringMatching(/vector 0 .*tidemark verify/) as string,
+      detail: expect.stringMatching(
+        /^job@v1 \(views\/job\/v1\/data\.mdb\): vector 0 .*tidemark verify/,
+      ) as string,
     },
   };
   expect(await ask(['b', 'a'], asOf)).toMatchObject(failed);
@@ -66,6 +68,16 @@ test('a damaged vector fails the requests that it is in the answer of, and no ot
   expect(
     await api.send('POST', '/v1/timeline', { ...timeline, include_vectors: true }),
   ).toMatchObject(failed);
+});
+
+test('requests that meet damage are counted, and no others', async () => {
+  const { api } = await startDamaged(tempDirectory());
+  const asked = { feature_view: 'job', entity_id: 'a', include_vectors: true };
+  await api.send('POST', '/v1/timeline', asked);
+  await api.send('POST', '/v1/timeline', { ...asked, include_vectors: false });
+  await api.send('POST', '/v1/timeline', { ...asked, feature_view: 'none' });
+  const { bytes } = await api.send('GET', '/metrics');
+  expect(bytes.toString()).toMatch(/^tidemark_store_corrupt_total 1$/m);
 });
 
 test('nothing is made of damaged files: neither a compacted copy nor a backup, and they go on serving', async () => {

@@ -140,7 +140,7 @@ test('a moment before the horizon is a plain problem that names it (A10)', async
   const api = await startFilled();
   await api.deps.store.advanceHorizon('job', microsOf(minutesAgo(20)));
   const answer = await diff(api);
-  expect([answer.status, answer.body.code]).toEqual([422, 'BAD_REQUEST']);
+  expect([answer.status, answer.body.code]).toEqual([409, 'BEFORE_RETENTION']);
   expect(answer.body.detail).toContain('2026-03-01T11:40:00Z');
 });
 
@@ -176,7 +176,7 @@ test('a diff that breaks off says why in its last line and does not end like a w
   };
   await expect(read()).rejects.toThrow('terminated');
   expect(text).not.toContain('__summary');
-  expect(linesOf(text).at(-1)).toMatchObject({ __error: { code: 'BAD_REQUEST' } });
+  expect(linesOf(text).at(-1)).toMatchObject({ __error: { code: 'BEFORE_RETENTION' } });
 });
 
 test('a diff that nobody waits for any more ends, though nothing differs', async () => {

@@ -98,7 +98,7 @@ test('what is explained is the answer of the single get to the same question (A3
     { as_of: minutesAgo(15), knowledge: 'served' },
     { as_of: minutesAgo(15), known_at: minutesAgo(25), knowledge: 'input' },
     { as_of: minutesAgo(40) },
-    { at_snapshot: 0 },
+    { at_snapshot: 1 },
   ];
   for (const question of questions) {
     const query = new URLSearchParams(

@@ -7,6 +7,7 @@ import { limitsSchema } from '../../src/api/limits.ts';
 import { buildServer } from '../../src/api/server.ts';
 import { TidemarkError } from '../../src/ground/errors.ts';
 import { micros } from '../../src/ground/time.ts';
+import { DELETED } from '../../src/store/batch.ts';
 import { writeNumbers } from '../../src/store/dtype.ts';
 import { openStore } from '../../src/store/store.ts';
 import { TestClock } from '../support/store.ts';
@@ -48,8 +49,16 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
     limits: limitsSchema.parse({}),
     bindModel,
     addTexts,
+    embed: async () => {
+      throw new Error('no test of the API alone has models');
+    },
     readiness: () => ({ ready: true, checks: { store: { ok: true } } }),
-    promote: async () => store.replica.promote(),
+    replayLetters: async () => {
+      throw new Error('no test of the API alone has sources');
+    },
+    sinkTopics: [],
+    compacted: () => {},
+    promote: async () => store.replica.promote(Math.random),
     backupDirectories: [],
     maxFutureSkew: 300e6,
     logger: false,
@@ -124,15 +133,18 @@ async function bindModel({ name, prompt }: Parameters<Deps['bindModel']>[0]) {
   return { binding: { name, fingerprint: 'of-today', ...(prompt && { prompt }) }, dim: 2 };
 }
 
-const addTexts: Deps['addTexts'] = async (_view, version, batch, inputs) =>
-  inputs.map((input) => {
+const addTexts: Deps['addTexts'] = async (_view, version, batch, records) => {
+  const rows = records.map(({ event, known, input }) => {
+    if (input === null) return [{ event, known, payload: DELETED }];
     const text = 'text' in input ? input.text : JSON.stringify(input.fields);
     if (text === 'flood') throw new TidemarkError('OVERLOADED', 'the queue is full');
     if (text === 'unreadable') return new TidemarkError('BAD_INPUT', 'got an unreadable text');
     const numbers = [text.length, text.replaceAll(/[^aeiou]/g, '').length];
     writeNumbers(numbers, version.dim, version.dtype, batch.nextPayload());
-    return batch.addFilled();
+    return [{ event, known, payload: batch.addFilled() }];
   });
+  return { rows, release: () => {} };
+};
 
 export function microsOf(text: string): number {
   return micros(Date.parse(text) * 1_000);

@@ -100,6 +100,10 @@ test('rows that are not in order are marked, or end the join when it is strict',
   const strict = await join(api, 'feature_views=job&strict=true', body);
   expect([strict.status, strict.body.code]).toEqual([422, 'BAD_REQUEST']);
   expect(strict.body.detail).toContain('line 4');
+  expect(strict.body.detail).toContain('BAD_TIMESTAMP (its column event_timestamp)');
+  await api.deps.store.advanceHorizon('job', api.clock.now);
+  const before = await join(api, 'feature_views=job&strict=true', TEXT);
+  expect([before.status, before.body.code]).toEqual([409, 'BEFORE_RETENTION']);
 });
 
 test.each([
@@ -130,6 +134,14 @@ test('a column that the join would add is refused when the spine has it', async 
     `{"job_id": 1, "event_timestamp": "${NOW}", "job__vector": []}`,
   );
   expect([answer.status, answer.body.code]).toEqual([422, 'NAME_COLLISION']);
+});
+
+test.each(['__summary', '__error'])('a spine with a column %s is refused', async (column) => {
+  const api = await startFilled();
+  const row = `{"job_id": 1, "event_timestamp": "${NOW}", "${column}": {}}`;
+  const answer = await join(api, 'feature_views=job', row);
+  expect([answer.status, answer.body.code]).toEqual([422, 'NAME_COLLISION']);
+  expect(answer.body.detail).toContain(`line 1 has a column ${column}`);
 });
 
 test('a spine of another type, or an answer of another, is not for this route', async () => {

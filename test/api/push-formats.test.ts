@@ -1,6 +1,7 @@
-import { pack } from 'msgpackr';
+import { pack, Packr } from 'msgpackr';
 import { expect, test } from 'vitest';
 
+import { requirePlain } from '../../src/api/plain-msgpack.ts';
 import { type Answer, type Api, microsOf, minutesAgo, startWithJob } from './harness.ts';
 
 const AT = minutesAgo(10);
@@ -72,7 +73,10 @@ test('JSON, NDJSON and MessagePack store the same and answer the same', async ()
       const api = await startWithJob();
       const { status, body } = await send(api);
       expect(status).toBe(200);
-      return [body, await stored(api)];
+      const rejected = (body.rejected as { line?: number }[]).map(
+        ({ line: _ofLines, ...rest }) => rest,
+      );
+      return [{ ...body, rejected }, await stored(api)];
     }),
   );
   expect(states[0]).toMatchObject([
@@ -114,14 +118,45 @@ test('a line that is no record is rejected with its index, blank ones are none',
   expect(answer).toMatchObject({
     results: [{ v1: 'latest' }, null, null, { v1: 'latest' }],
     rejected: [
-      { index: 1, code: 'BAD_RECORD' },
-      { index: 2, code: 'BAD_RECORD' },
+      { index: 1, line: 4, code: 'BAD_RECORD' },
+      { index: 2, line: 5, code: 'BAD_RECORD' },
     ],
   });
   const atomic = await api.send('POST', '/v1/push?feature_view=job&atomic=true', body, {
     'content-type': NDJSON,
   });
   expect([atomic.status, atomic.body.code]).toEqual([422, 'BAD_RECORD']);
+  expect(atomic.body.rejected).toMatchObject([{ line: 4 }, { line: 5 }]);
+});
+
+test.each([
+  ['a record of msgpackr', [0xd4, 0x72, 0x40, 0x91, 0xa1, 0x61, 0x01], 'without extensions'],
+  ['a timestamp', [0xd6, 0xff, 0, 0, 0, 1], 'without extensions'],
+  ['200,000 nested arrays', Array.from({ length: 200_000 }, () => 0x91), 'nested deeper than 512'],
+])('%s is refused as MessagePack of a request', async (_what, bytes, why) => {
+  const api = await startWithJob();
+  const { status, body } = await api.send('POST', '/v1/push', Uint8Array.from(bytes), {
+    'content-type': 'application/vnd.msgpack',
+  });
+  expect([status, body.code]).toEqual([422, 'BAD_REQUEST']);
+  expect(body.detail).toContain(why);
+});
+
+test('MessagePack nested as deep as is allowed, with every size of it, is taken for what it is', () => {
+  const nested = Array.from({ length: 512 }, () => 0x91);
+  expect(() => requirePlain(Uint8Array.from([...nested, 0xc0]))).not.toThrow();
+  const values = [null, true, -1, 300, 70_000, 5e9, -40_000, 1.5, 'x'.repeat(40), 'y'.repeat(300)];
+  const more = [
+    Buffer.alloc(300),
+    Array.from({ length: 20 }, () => 1),
+    { a: { b: [{}] } },
+    2n ** 60n,
+  ];
+  const body = new Packr({ useRecords: false }).pack([values, more, values]);
+  expect(() => requirePlain(body)).not.toThrow();
+  // The last value is what is refused: all before it was passed over whole.
+  const last = Buffer.concat([Uint8Array.of(0x92), body, Uint8Array.of(0xd4, 0x72, 0x40)]);
+  expect(() => requirePlain(last)).toThrow('0xd4');
 });
 
 test('a line that is not UTF-8 is rejected alone, with its number', async () => {

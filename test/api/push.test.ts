@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 
 import { limitsSchema } from '../../src/api/limits.ts';
-import { type Api, minutesAgo, NOW, pushTo, startWithJob } from './harness.ts';
+import { writeNumbers } from '../../src/store/dtype.ts';
+import { type Api, JOB, minutesAgo, NOW, pushTo, startApi, startWithJob } from './harness.ts';
 
 const AT = minutesAgo(10);
 
@@ -180,11 +181,11 @@ test('a delete goes to every version, unless one is named (A7)', async () => {
 test('texts and fields go to every version with a model, and stand among vectors in order', async () => {
   const api = await startWithJob();
   const none = await pushTo(api, [{ ...base, text: 'hello' }]);
-  expect([none.status, none.body.code]).toEqual([422, 'NO_MODEL']);
+  expect(none).toMatchObject({ status: 200, body: { rejected: [{ index: 0, code: 'NO_MODEL' }] } });
   await addVersion(api, { version: 'v2', model: { name: 'mini' } });
   await addVersion(api, { version: 'v3', model: { name: 'mini' } });
   const without = await pushTo(api, [{ ...base, text: 'hello' }], { version: 'v1' });
-  expect([without.status, without.body.code]).toEqual([422, 'NO_MODEL']);
+  expect(without).toMatchObject({ status: 200, body: { rejected: [{ code: 'NO_MODEL' }] } });
   const { body } = await pushTo(
     api,
     [
@@ -207,6 +208,33 @@ test('texts and fields go to every version with a model, and stand among vectors
   });
   const before = await entity(api, 'a', `?version=v2&as_of=${encodeURIComponent(AT)}`);
   expect(before.vector).toEqual([5, 2]);
+});
+
+test('a text that no model is there for is rejected alone, or with the whole of an atomic push', async () => {
+  const api = await startWithJob();
+  const records = [
+    { entity_id: 'a', event_timestamp: AT, text: 'hello' },
+    { entity_id: 'b', event_timestamp: AT, vector: [1, 2] },
+  ];
+  expect((await pushTo(api, records)).body).toMatchObject({
+    versions: { v1: { latest: 1 } },
+    rejected: [{ index: 0, code: 'NO_MODEL' }],
+  });
+  const atomic = await pushTo(api, records, { atomic: true });
+  expect(atomic).toMatchObject({ status: 422, body: { rejected: [{ code: 'NO_MODEL' }] } });
+});
+
+test('a record says in plain words what it lacks, and does not say again all that was sent', async () => {
+  const api = await startWithJob();
+  const { body } = await pushTo(api, [
+    { entity_id: 'a', vector: [1, 2] },
+    { entity_id: 'a', event_timestamp: AT, vector: [1, 2], ['k'.repeat(5_000)]: 1 },
+  ]);
+  const [missing, unknown] = body.rejected as { message: string }[];
+  expect(missing!.message).toBe('event_timestamp: is missing');
+  expect(unknown!.message).toMatch(/^has "k{79}…", which there is not$/);
+  const view = await api.send('PUT', '/v1/feature-views/member', { ...JOB, dim: 1.5 });
+  expect(view.body.detail).toBe('body/dim: got 1.5, expected a whole number');
 });
 
 function recordOf(id: string, fields: string): string {
@@ -246,6 +274,26 @@ test('a push that the models cannot take now stores nothing and says to come aga
   expect((await entity(api, 'a', '?version=v2')).status).toBe('NOT_FOUND');
 });
 
+test('vectors that a model made for a view are not stored in one made anew under its name (A14)', async () => {
+  const withModel = { ...JOB, model: { name: 'mini' } };
+  const api: Api = await startApi({
+    addTexts: async (_view, version, batch, records) => {
+      await api.send('DELETE', '/v1/feature-views/job');
+      await api.send('PUT', '/v1/feature-views/job', withModel);
+      const rows = records.map(({ event, known }) => {
+        writeNumbers([1, 2], version.dim, version.dtype, batch.nextPayload());
+        return [{ event, known, payload: batch.addFilled() }];
+      });
+      return { rows, release: () => {} };
+    },
+  });
+  await api.send('PUT', '/v1/feature-views/job', withModel);
+  const records = [{ entity_id: 'a', event_timestamp: AT, text: 'x' }];
+  const { status, body } = await pushTo(api, records);
+  expect([status, body.code]).toEqual([404, 'VERSION_NOT_FOUND']);
+  expect((await entity(api, 'a')).status).toBe('NOT_FOUND');
+});
+
 test('limits are named with their values', async () => {
   const limits = limitsSchema.parse({ push_records: 2, text_bytes: 4, body_bytes: 2_000 });
   const api = await startWithJob({ limits });
@@ -275,4 +323,27 @@ test('a push to no view is refused', async () => {
   expect([none.status, none.body.code]).toEqual([404, 'VIEW_NOT_FOUND']);
   const unsaid = await api.send('POST', '/v1/push', { records: [] });
   expect([unsaid.status, unsaid.body.code]).toEqual([422, 'BAD_REQUEST']);
+});
+
+test('records of parts say which, and only fields and deletes are of one', async () => {
+  const api = await startWithJob();
+  await addVersion(api, { version: 'v2', model: { name: 'mini' } });
+  const at = { event_timestamp: AT };
+  const { body } = await pushTo(
+    api,
+    [
+      { entity_id: 'a', ...at, part: 'profile', fields: { title: 'x' } },
+      { entity_id: 'b', ...at, part: 'profile', deleted: true },
+      { entity_id: 'c', ...at, part: 'profile', text: 'x' },
+      { entity_id: 'd', ...at, part: 'profile', vector: [1, 2] },
+    ],
+    { version: 'v2' },
+  );
+  expect(body).toMatchObject({
+    versions: { v2: { latest: 2 } },
+    rejected: [
+      { index: 2, code: 'BAD_RECORD' },
+      { index: 3, code: 'BAD_RECORD' },
+    ],
+  });
 });

@@ -12,6 +12,7 @@ test('a view is created once, and creating it again just so changes nothing', as
     join_key: 'job_id',
     max_age: null,
     retention: null,
+    history: 'all',
     horizon: null,
     created_timestamp: NOW,
     aliases: { current: 'v1' },
@@ -68,6 +69,16 @@ test('a view name that no path can have is refused', async () => {
   expect(status).toBe(422);
   expect(body).toMatchObject({ code: 'BAD_REQUEST', errors: [{ path: 'path/view' }] });
 });
+
+test.each(['event_timestamp', '__summary', '__error'])(
+  'a view whose ids would stand in the column %s is refused',
+  async (join_key) => {
+    const api = await startApi();
+    const answer = await api.send('PUT', '/v1/feature-views/job', { ...JOB, join_key });
+    expect([answer.status, answer.body.code]).toEqual([422, 'BAD_REQUEST']);
+    expect(answer.body.detail).toContain('body/join_key: expected another name');
+  },
+);
 
 test('a version is added beside the current one, once', async () => {
   const api = await startWithJob();

@@ -41,6 +41,48 @@ test('erase takes ids from the command line and from a file, and lift allows the
   expect(again.out).toMatch(/a\s+NOT_FOUND/);
 });
 
+test('erasures say what is out of reach of the newest of them', async () => {
+  const { url } = await startServer();
+  await run(['erase', 'job', 'a', '--url', url]);
+  await run(['erase', 'job', 'b', '--url', url]);
+  const { out, err } = await run(['erasures', '--url', url]);
+  const seqs = JSON.parse((await run(['erasures', '--json', '--url', url])).out) as {
+    erasures: { seq: number }[];
+  };
+  expect(out.match(/ job /g)).toHaveLength(2);
+  const newest = Math.max(...seqs.erasures.map(({ seq }) => seq));
+  expect(err).toContain(`have not followed up to seq ${newest},`);
+});
+
+test('a line with blanks at its ends is refused with its number, unless the id is exactly that', async () => {
+  const { url } = await startServer();
+  const records = ['a', 'b', 'b '].map((id) => line(id, '2026-01-01T00:00:00Z', [1, 2])).join('');
+  await run(['push', 'job', '--url', url], { stdin: [records] });
+  const erase = ['erase', 'job', '--ids-from', '-', '--url', url];
+  const refused = await run(erase, { stdin: ['a\nb \n'] });
+  expect(refused.code).toBe(2);
+  expect(refused.err).toContain('line 2 of - begins or ends with white space: "b "');
+  const statuses = async () => (await run(['get', 'job', 'a', 'b', 'b ', '--url', url])).out;
+  expect(await statuses()).not.toContain('ERASED');
+  expect((await run([...erase, '--exact'], { stdin: ['b \r\n'] })).code).toBe(0);
+  expect(await statuses()).toMatch(/a\s+PRESENT[^]*b\s+PRESENT[^]*b\s+ERASED/);
+});
+
+test('a file that is not there is told in one line, with what it should be', async () => {
+  const file = join(tempDirectory(), 'none.txt');
+  const erased = await run(['erase', 'job', '--ids-from', file]);
+  expect(erased).toEqual({
+    code: 2,
+    out: '',
+    err: `tidemark: ${file} cannot be read (ENOENT: no such file or directory): name a file with one id a line, or - for the standard input\n`,
+  });
+  const pushed = await run(['push', 'job', file]);
+  expect([pushed.code, pushed.err.split('\n')]).toEqual([
+    2,
+    [expect.stringContaining('name a file with one record a line, or -') as string, ''],
+  ]);
+});
+
 test('erase --compact leaves nothing to wait for (A8)', async () => {
   const { url } = await startServer();
   const { out } = await run(['erase', 'job', 'a', '--compact', '--json', '--url', url]);

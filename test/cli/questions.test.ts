@@ -95,7 +95,7 @@ test('get passes on the knowledge, the version and the snapshot that are asked',
   ]);
   expect(JSON.parse(known.out).entities[0].vector).toEqual([1, 0]);
   const before = await run(['get', 'job', 'a', '--at-snapshot', '0', '--json', '--url', url]);
-  expect(JSON.parse(before.out).entities[0].status).toBe('NOT_FOUND');
+  expect(before).toMatchObject({ code: 3, err: expect.stringContaining('SNAPSHOT_UNAVAILABLE') });
 });
 
 test('timeline shows every revision, and says when there are more', async () => {

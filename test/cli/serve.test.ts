@@ -85,3 +85,29 @@ test('a wrong setting ends the server with 2 before it opens anything', async ()
   expect(await exitCodeOf(server)).toBe(2);
   expect(server.said()).toContain('BAD_CONFIG');
 });
+
+test('a server that cannot listen says in one line what to do, and nothing of a stop', async () => {
+  const taken = serve('--data', tempDirectory());
+  const { port } = new URL(await urlOf(taken));
+  for (const [address, why] of [
+    [['--port', port], `cannot listen on 127.0.0.1, port ${port} (EADDRINUSE): another program`],
+    [['--host', '192.0.2.1'], '(EADDRNOTAVAIL): this machine does not have that address'],
+    [['--host', 'no-such-host.invalid'], 'that name has no address'],
+  ] as const) {
+    const child = spawn(
+      process.execPath,
+      [MAIN, 'serve', '--port', '0', '--data', tempDirectory(), ...address],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    let text = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    }
+    await once(child, 'close');
+    expect([child.exitCode, text.trimEnd().split('\n')]).toEqual([
+      2,
+      [expect.stringMatching(/^tidemark: BAD_CONFIG: /) as string],
+    ]);
+    expect(text).toContain(why);
+  }
+});

@@ -115,7 +115,7 @@ const ATTEMPTS: Record<string, (store: Store, disk: Disk) => Promise<void>> = {
   },
   async removal(store, disk) {
     // Room for the note of the erasure, and none for what it does to the files.
-    disk.fill(16_384);
+    disk.fill(2 ** 20 + 16_384);
     const receipt = await store.erase(scope, ['e1']);
     deepStrictEqual(receipt.removed_at, undefined);
     deepStrictEqual(answerOf(store, 'e1'), ERASED);
@@ -128,7 +128,7 @@ const ATTEMPTS: Record<string, (store: Store, disk: Disk) => Promise<void>> = {
   },
   async compaction(store, disk) {
     const stored = revisions(store);
-    for (const left of [0, 300_000, 600_000]) {
+    for (const left of [0, 1_300_000, 1_600_000]) {
       disk.fill(left);
       await rejects(store.compact('job', 'v1'), UNAVAILABLE);
       deepStrictEqual(readdirSync(join(disk.data, 'views/job/v1')), ['data.mdb', 'data.mdb-lock']);
@@ -161,7 +161,7 @@ const ATTEMPTS: Record<string, (store: Store, disk: Disk) => Promise<void>> = {
     );
   },
   async backup(store, disk) {
-    disk.fill(500_000);
+    disk.fill(1_500_000);
     await rejects(store.backup(disk.backup), UNAVAILABLE);
     deepStrictEqual(existsSync(disk.backup), false);
     await push(store, 1);

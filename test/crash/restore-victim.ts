@@ -37,4 +37,4 @@ for (const name of ['commit', 'commitSync']) {
 syncBuiltinESMExports();
 const { restoreBackup } = await import('../../src/store/restore.ts');
 const settings = { replace, erasedFrom, noNewerErasures: false };
-await restoreBackup(backup, directory, settings, () => micros(1_000_000));
+await restoreBackup(backup, directory, settings, () => micros(1_000_000), Math.random);

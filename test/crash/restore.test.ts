@@ -80,7 +80,7 @@ test('a restore that is killed at any step leaves nothing that could be taken fo
     }
     if (left.length === 0 || isBegun) {
       const settings = { replace: false, erasedFrom: data, noNewerErasures: false };
-      await restoreBackup(backup, directory, settings, clock);
+      await restoreBackup(backup, directory, settings, clock, Math.random);
     }
     // To open it finishes what was decided.
     expect(await contentOf(directory)).toBe('aB--');
@@ -102,7 +102,7 @@ test('a restore in the place of a store, killed at any step, leaves the one or t
     expect(readdirSync(directory)).not.toContain('restoring');
     expect((await verifyStore(directory)).problems).toEqual([]);
     const settings = { replace: true, erasedFrom: undefined, noNewerErasures: false };
-    await restoreBackup(backup, directory, settings, clock);
+    await restoreBackup(backup, directory, settings, clock, Math.random);
     expect(await contentOf(directory)).toBe('aB--');
     if (!isKilled) break;
   }

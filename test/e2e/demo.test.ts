@@ -8,7 +8,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Findings } from '../../src/cli/demo/story.ts';
 import type { Embedder } from '../../src/ingest/inference/embedder.ts';
 import { openModel } from '../../src/ingest/inference/models.ts';
-import { OnnxEmbedder } from '../../src/ingest/inference/onnx-embedder.ts';
+import { startEmbedder, vectorsOf } from '../support/embedder.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname;
@@ -72,14 +72,13 @@ function textAt(view: View, id: string, moment: string, known = NOW): string | u
 
 let embedder: Embedder;
 beforeAll(async () => {
-  embedder = await OnnxEmbedder.start(await openModel('/nowhere', 'hashing'));
+  embedder = await startEmbedder(await openModel('/nowhere', 'hashing'));
   return async () => embedder.close();
 });
 
 async function cosine(a: string | undefined, b: string | undefined): Promise<number | null> {
   if (a === undefined || b === undefined) return null;
-  const both = await embedder.embed([a, b]);
-  const [x, y] = [both.subarray(0, embedder.dim), both.subarray(embedder.dim)];
+  const [x, y] = (await vectorsOf(embedder, [a, b])) as [Float32Array, Float32Array];
   return dot(x, y) / Math.sqrt(dot(x, x) * dot(y, y));
 }
 

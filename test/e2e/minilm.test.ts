@@ -2,18 +2,18 @@ import { join } from 'node:path';
 
 import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 
-import { planBatches } from '../../src/ingest/inference/batches.ts';
 import type { Model } from '../../src/ingest/inference/model.ts';
-import { OnnxEmbedder } from '../../src/ingest/inference/onnx-embedder.ts';
+import { OnnxBackend } from '../../src/ingest/inference/onnx-backend.ts';
 import { pullModel } from '../../src/ingest/inference/pull.ts';
-import { openTokenizer } from '../../src/ingest/inference/tokenizer.ts';
+import type { TokenizedText } from '../../src/ingest/inference/tokens.ts';
 import { pythonWith, runPython } from '../python.ts';
+import { startEmbedder, vectorsOf } from '../support/embedder.ts';
 
 // The real model, fetched as a user fetches it, against the same files run by Python's own
 // onnxruntime and tokenizers: tokens, truncation, padding, pooling and normalisation must agree.
 
 const MODELS = join(import.meta.dirname, '../../.cache/models');
-const LIMITS = { rowsMax: 8, paddedTokensMax: 1_024 };
+const BATCH_TEXTS = 8;
 
 // Both sides run the same batches, so that what is left between them is arithmetic alone.
 const REFERENCE = `
@@ -118,19 +118,23 @@ describe.skipIf('missing' in prepared)('MiniLM', () => {
   beforeAll(async () => {
     if ('missing' in prepared) return;
     const { model, python } = prepared;
-    const tokenizer = openTokenizer(model.folder, model.manifest);
-    lengths = (await tokenizer.encode(TEXTS)).map(({ ids }) => ids.length);
-    const batches = planBatches(lengths, LIMITS);
+    const backend = await OnnxBackend.start(model);
+    const encoded = (await backend.encode(TEXTS)) as TokenizedText[];
+    lengths = encoded.map(({ tokens }) => tokens);
+    const order = [...lengths.keys()].toSorted((a, b) => lengths[b]! - lengths[a]!);
+    const batches = Array.from({ length: Math.ceil(order.length / BATCH_TEXTS) }, (_, at) =>
+      order.slice(at * BATCH_TEXTS, (at + 1) * BATCH_TEXTS),
+    );
     const ask = JSON.stringify({ folder: model.folder, texts: TEXTS, batches });
     reference = JSON.parse(await runPython(python, ['-c', REFERENCE], ask)) as Row[];
-
-    const embedder = await OnnxEmbedder.start(model, {
-      batchRowsMax: LIMITS.rowsMax,
-      batchTokensMax: LIMITS.paddedTokensMax,
-    });
-    const all = await embedder.embed(TEXTS);
-    vectors = TEXTS.map((_, row) => all.subarray(row * embedder.dim, (row + 1) * embedder.dim));
-    await embedder.close();
+    vectors = [];
+    for (const batch of batches) {
+      const ran = await backend.runners[0]!.run(batch.map((index) => encoded[index]!));
+      for (const [row, index] of batch.entries()) {
+        vectors[index] = ran.vectors.subarray(row * backend.dim, (row + 1) * backend.dim);
+      }
+    }
+    await backend.close();
   });
 
   test('reads as many tokens of each text as Python does, and 256 of a long one', () => {
@@ -153,12 +157,11 @@ describe.skipIf('missing' in prepared)('MiniLM', () => {
 
   test('gives a text the same vector alone as among others', async () => {
     if ('missing' in prepared) return;
-    const embedder = await OnnxEmbedder.start(prepared.model, { batchRowsMax: 1 });
+    const embedder = await startEmbedder(prepared.model);
     onTestFinished(() => embedder.close());
-    const alone = await embedder.embed(SENTENCES.slice(0, 5));
-    for (let row = 0; row < 5; row++) {
-      const vector = alone.subarray(row * embedder.dim, (row + 1) * embedder.dim);
-      expect(cosine(vector, vectors[row] ?? [])).toBeGreaterThan(0.9999);
+    for (const [row, text] of SENTENCES.slice(0, 5).entries()) {
+      const [alone] = await vectorsOf(embedder, [text]);
+      expect(cosine(alone!, vectors[row] ?? [])).toBeGreaterThan(0.9999);
     }
   });
 });

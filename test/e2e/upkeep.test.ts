@@ -32,7 +32,7 @@ test('a server moves its horizon on, compacts what retention let go and what was
     });
   for (let day = 1; day <= 20; day++) await push(day);
   await expect
-    .poll(async () => metric(server, 'tidemark_compactions_total{outcome="done"}'), {
+    .poll(async () => metric(server, 'tidemark_compactions_total{outcome="done",cause="upkeep"}'), {
       timeout: 30_000,
     })
     .toBeGreaterThan(0);
@@ -42,12 +42,17 @@ test('a server moves its horizon on, compacts what retention let go and what was
   );
   expect(view).toMatchObject({ versions: { v1: { entities: 200, revisions: 200, vectors: 200 } } });
   expect(Date.parse(view.horizon)).toBeGreaterThan(Date.UTC(2026, 0, 20));
-  const compactions = await metric(server, 'tidemark_compactions_total{outcome="done"}');
+  const compactions = await metric(
+    server,
+    'tidemark_compactions_total{outcome="done",cause="upkeep"}',
+  );
   await server.ask('POST', '/v1/erase', { entity: 'job', entity_ids: ['job-7'] });
   await expect
     .poll(async () => metric(server, 'tidemark_erasures_waiting'), { timeout: 30_000 })
     .toBe(0);
-  expect(await metric(server, 'tidemark_compactions_total{outcome="done"}')).toBe(compactions + 1);
+  expect(await metric(server, 'tidemark_compactions_total{outcome="done",cause="upkeep"}')).toBe(
+    compactions + 1,
+  );
   expect(await metric(server, 'tidemark_skew_mismatches_total')).toBe(0);
   expect(readdirSync(join(data, 'views/job/v1'))).toHaveLength(1);
   expect(await server.terminate()).toBe(0);

@@ -50,10 +50,22 @@ test.each([
   ['[1, 2]', 'expected a mapping'],
   ['a: [', 'is not YAML'],
   [
-    'sources: [{name: jobs, format: raw, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
+    'sources: [{name: jobs, content: vector, encoding: bytes, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
     'expected the brokers',
   ],
-  ['sources: [{name: jobs, format: row}]', 'got "row"; expected a source with the format'],
+  ['sources: [{name: jobs, encoding: row}]', 'sources.0.encoding: got "row"'],
+  [
+    'kafka: {brokers: ["127.0.0.1:9092"]}\nsources: [{name: jobs, content: vector, encoding: avro, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
+    'expected the url of the registry',
+  ],
+  [
+    'kafka: {brokers: ["127.0.0.1:9092"]}\nsources: [{name: jobs, content: fields, topics: [{topic: t, envelope: debezium}, u], feature_view: job, version: v1, known_timestamp: record}]',
+    'sources.0.event_timestamp: got nothing; expected record, {path, unit}',
+  ],
+  [
+    'kafka: {brokers: ["127.0.0.1:9092"], ssl: {cert: /a}}',
+    'kafka.ssl.key: got {"cert":"/a"}; expected cert and key together',
+  ],
 ])('the setting %s is refused with its key, its value and what was expected', (text, message) => {
   expect(() => loadConfig({}, {}, file(text))).toThrow(message);
 });
@@ -74,7 +86,7 @@ test('a file in the working directory that cannot be read is not passed over', (
 
 test('two sources of one name are refused: offsets are kept by it (A12)', () => {
   const source =
-    'format: raw, topics: [t], feature_view: job, version: v1, known_timestamp: record';
+    'content: vector, encoding: bytes, topics: [t], feature_view: job, version: v1, known_timestamp: record';
   const text = `kafka: {brokers: ["127.0.0.1:9092"]}\nsources: [{name: a, ${source}}, {name: a, ${source}}]`;
   expect(() => loadConfig({}, {}, file(text))).toThrow('another name for each source');
 });
@@ -95,6 +107,17 @@ test('what stands where a password belongs is never shown', () => {
   const wrong = message({ TIDEMARK_KAFKA__SASL__MECHANISM: 'hunter2' });
   expect(wrong).toContain('kafka.sasl.mechanism');
   expect(wrong).not.toContain('hunter2');
+  const twice = 'name: a, content: vector, topics: [t], feature_view: job, version: v1';
+  const both = message({
+    TIDEMARK_KAFKA__SASL: '{mechanism: plain, username: me, password: hunter2}',
+    TIDEMARK_KAFKA__REGISTRY: '{url: "http://r", username: me, password: hunter2}',
+    TIDEMARK_SOURCES: `[{${twice}, known_timestamp: record}, {${twice}, known_timestamp: event}]`,
+  });
+  expect(both).toContain('another name for each source');
+  expect(both).not.toContain('hunter2');
+  const registry = message({ TIDEMARK_KAFKA__REGISTRY: '{url: "ftp://me:hunter2@r"}' });
+  expect(registry).toContain('kafka.registry.url: got another value; expected a URL');
+  expect(registry).not.toContain('hunter2');
 });
 
 test('a variable of digits is a text where a text is wanted', () => {
@@ -107,5 +130,5 @@ test('a variable of digits is a text where a text is wanted', () => {
     },
   );
   expect(config.data).toBe(resolve('5'));
-  expect(config.kafka?.sasl?.password).toBe('0042');
+  expect(config.kafka?.sasl).toMatchObject({ password: '0042' });
 });

@@ -16,14 +16,18 @@ interface Said {
 }
 
 /** The upkeep of a store with a round every so many seconds, and what it says in the log. */
-function upkeepOf(store: Store, interval_seconds: number): { upkeep: Upkeep; said: Said[] } {
+function upkeepOf(
+  store: Store,
+  interval_seconds: number,
+  passed: () => number = store.clock,
+): { upkeep: Upkeep; said: Said[] } {
   const said: Said[] = [];
   const say =
     (level: Said['level']) =>
     (fields: object, message: string): void =>
       void said.push({ level, message, ...fields });
   const settings = { interval_seconds, dead_share: 0.3, erased_within_seconds: 86_400 };
-  const upkeep = new Upkeep(store, settings, { info: say('info'), error: say('error') });
+  const upkeep = new Upkeep(store, settings, { info: say('info'), error: say('error') }, passed);
   onTestFinished(() => upkeep.stop());
   return { upkeep, said };
 }
@@ -103,7 +107,9 @@ test('a round that fails says why, and the next one is tried', async () => {
   ]);
   const success = 'tidemark_maintenance_last_success_timestamp_seconds 7';
   await expect.poll(async () => registry.metrics()).toContain(success);
-  expect(await registry.metrics()).toContain('tidemark_compactions_total{outcome="failed"} 1');
+  expect(await registry.metrics()).toContain(
+    'tidemark_compactions_total{outcome="failed",cause="upkeep"} 1',
+  );
 });
 
 test('what was erased is compacted in time, what retention let go when it is much (A8, A10)', async () => {
@@ -132,7 +138,9 @@ test('what was erased is compacted in time, what retention let go when it is muc
   const timestamp = 'tidemark_maintenance_last_success_timestamp_seconds';
   await expect.poll(async () => metricsHave(`${timestamp} 0.001`)).toBe(true);
   expect(await metricsHave('tidemark_erasures_waiting 1')).toBe(true);
-  expect(await metricsHave('tidemark_compactions_total{outcome="done"} 0')).toBe(true);
+  expect(await metricsHave('tidemark_compactions_total{outcome="done",cause="upkeep"} 0')).toBe(
+    true,
+  );
   expect(await metricsHave('tidemark_store_dead_share{feature_view="job",version="v1"} 1')).toBe(
     false,
   );
@@ -148,5 +156,28 @@ test('what was erased is compacted in time, what retention let go when it is muc
   ]);
   expect(store.catalogue.mustGetReceipt(id).compacted_at).toBe(25 * HOUR);
   await expect.poll(async () => metricsHave('tidemark_erasures_waiting 0')).toBe(true);
-  expect(await metricsHave('tidemark_compactions_total{outcome="done"} 2')).toBe(true);
+  expect(await metricsHave('tidemark_compactions_total{outcome="done",cause="upkeep"} 2')).toBe(
+    true,
+  );
+  upkeep.noteAsked('done');
+  expect(await metricsHave('tidemark_compactions_total{outcome="done",cause="asked"} 1')).toBe(
+    true,
+  );
+});
+
+test('while the clock is ahead of the time that passed, horizons stay where they are (A10)', async () => {
+  const clock = new TestClock(1_000 * HOUR);
+  const store = testStore({ ...viewOf('job'), retention: HOUR }, clock);
+  const { upkeep, said } = upkeepOf(store, 0.005, () => 0);
+  const maintain = vi.spyOn(store, 'maintain');
+  upkeep.start();
+  await vi.waitUntil(() => store.catalogue.mustGetView('job').horizon?.moment === 999 * HOUR);
+  clock.now += 8_760 * HOUR;
+  await vi.waitUntil(() => said.length > 0);
+  const rounds = maintain.mock.calls.length;
+  await vi.waitUntil(() => maintain.mock.calls.length > rounds + 2);
+  expect(store.catalogue.mustGetView('job').horizon?.moment).toBe(999 * HOUR);
+  expect(said[0]).toMatchObject({ level: 'error', message: expect.stringContaining('ahead') });
+  clock.now -= 8_759.5 * HOUR;
+  await vi.waitUntil(() => store.catalogue.mustGetView('job').horizon?.moment !== 999 * HOUR);
 });

@@ -34,7 +34,7 @@ test.each([
 test.each(['', '  \r\n\t', '\ufeff\u200b\u0000', '\u200d'])(
   'a text of nothing to see is no input: %j',
   (text) => {
-    expect(() => normalise(text)).toThrow(expect.objectContaining({ code: 'BAD_INPUT' }));
+    expect(() => normalise(text)).toThrow(expect.objectContaining({ code: 'EMPTY_TEXT' }));
   },
 );
 

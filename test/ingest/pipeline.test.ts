@@ -1,27 +1,13 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { TidemarkError } from '../../src/ground/errors.ts';
 import { micros } from '../../src/ground/time.ts';
-import type { Embedder } from '../../src/ingest/inference/embedder.ts';
 import { Pipeline, type TextInput } from '../../src/ingest/pipeline.ts';
 import { RevisionBatch } from '../../src/store/batch.ts';
 import type { ModelVersion } from '../../src/store/catalogue.ts';
 import type { Store } from '../../src/store/store.ts';
+import { FakeEmbedder } from '../support/fake-embedder.ts';
 import { testStore } from '../support/store.ts';
-
-/** Says what it was asked; a text's vector is its length and its first letter. */
-class FakeEmbedder implements Embedder {
-  fingerprint = 'model-1';
-  dim = 2;
-  asked: string[] = [];
-  failure: TidemarkError | undefined;
-  async embed(texts: readonly string[]): Promise<Float32Array> {
-    if (this.failure) throw this.failure;
-    this.asked.push(...texts);
-    return Float32Array.from(texts.flatMap((text) => [text.length, text.charCodeAt(0)]));
-  }
-  async close(): Promise<void> {}
-}
 
 const PROMPT = { template: '{{title}} in {{place}}', fields: ['title', 'place'] };
 
@@ -36,9 +22,11 @@ async function setUp(prompt?: typeof PROMPT): Promise<{
   const pipeline = new Pipeline({
     embedder: async () => embedder,
     copyPooled: (view, name, hash, out) => store.version(view, name).copyPooled(hash, out),
+    fields: (view, name) => store.version(view, name).fields,
+    isLatestOnly: () => false,
     textCharsMax: 100,
   });
-  const { binding, dim } = await pipeline.bind('fake', prompt);
+  const { binding, dim } = await pipeline.bind({ name: 'fake', ...(prompt && { prompt }) });
   const version: ModelVersion = {
     version: 'v1',
     dim,
@@ -53,9 +41,13 @@ async function add(
   { store, pipeline, version }: Awaited<ReturnType<typeof setUp>>,
   inputs: TextInput[],
   event = 1,
+  signal?: AbortSignal,
 ): Promise<(number | string)[]> {
   const batch = new RevisionBatch(8);
-  const added = await pipeline.addTexts('job', version, batch, inputs);
+  const added = await pipeline.addTexts('job', version, batch, inputs, {
+    lane: 'rest',
+    signal,
+  });
   added.forEach((payload, at) => {
     if (typeof payload === 'number') batch.addRow(`job-${at}`, event, event, payload);
   });
@@ -98,6 +90,63 @@ test('a failure to embed reaches everyone who waits, and the next try is a new o
   expect(await add(all, [{ text: 'cook' }])).toEqual([0]);
 });
 
+test('a text that cannot be embedded is rejected alone, in every batch that has it', async () => {
+  const all = await setUp();
+  all.embedder.failures.set('cook', new TidemarkError('BAD_VECTOR', 'all zeros'));
+  const results = await Promise.all([
+    add(all, [{ text: 'nurse' }, { text: 'cook' }, { text: 'cook' }]),
+    add(all, [{ text: 'cook' }, { text: 'baker' }], 2),
+  ]);
+  expect(results).toEqual([
+    [0, 'BAD_VECTOR', 'BAD_VECTOR'],
+    ['BAD_VECTOR', 0],
+  ]);
+  expect(all.pipeline.counts.rejected).toBe(3);
+  all.embedder.failures.clear();
+  expect(await add(all, [{ text: 'cook' }], 3)).toEqual([0]);
+});
+
+test('a text that the model died of is not given to it again', async () => {
+  const all = await setUp();
+  all.embedder.failures.set('poison', new TidemarkError('INFERENCE_FAILED', 'died'));
+  expect(await add(all, [{ text: 'poison' }])).toEqual(['INFERENCE_FAILED']);
+  expect(await add(all, [{ text: 'poison' }, { text: 'nurse' }])).toEqual(['INFERENCE_FAILED', 0]);
+  expect(all.embedder.asked).toEqual(['poison', 'nurse']);
+});
+
+test('a caller that leaves takes nothing from another that waits for an equal text', async () => {
+  const all = await setUp();
+  all.embedder.held = Promise.withResolvers();
+  const leaving = new AbortController();
+  const gone = new TidemarkError('BAD_REQUEST', 'gone');
+  const first = add(all, [{ text: 'nurse' }, { text: 'cook' }], 1, leaving.signal);
+  const outcome = Promise.allSettled([first]);
+  await vi.waitUntil(() => all.embedder.asked.length === 2);
+  const second = add(all, [{ text: 'cook' }], 2);
+  await new Promise(setImmediate);
+  leaving.abort(gone);
+  expect(await outcome).toEqual([{ status: 'rejected', reason: gone }]);
+  all.embedder.held.resolve();
+  expect(await second).toEqual([0]);
+  expect(all.embedder.asked).toEqual(['nurse', 'cook']);
+});
+
+test('what the last caller leaves is given up, and asked anew by the next', async () => {
+  const all = await setUp();
+  all.embedder.held = Promise.withResolvers();
+  const leaving = new AbortController();
+  const first = add(all, [{ text: 'cook' }], 1, leaving.signal);
+  const second = add(all, [{ text: 'cook' }], 1, leaving.signal);
+  const both = Promise.allSettled([first, second]);
+  await vi.waitUntil(() => all.embedder.asked.length === 1);
+  await new Promise(setImmediate);
+  leaving.abort(new TidemarkError('BAD_REQUEST', 'gone'));
+  expect((await both).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  all.embedder.held = undefined;
+  expect(await add(all, [{ text: 'cook' }], 2)).toEqual([0]);
+  expect(all.embedder.asked).toEqual(['cook', 'cook']);
+});
+
 test('fields become a text by the prompt, and other fields change nothing', async () => {
   const all = await setUp(PROMPT);
   await add(all, [
@@ -116,7 +165,7 @@ test('an input that cannot be embedded is rejected alone, with its reason', asyn
     { text: 'x'.repeat(101) },
     { text: 'fine' },
   ]);
-  expect(results).toEqual(['BAD_INPUT', 'BAD_INPUT', 'BAD_INPUT', 'BAD_INPUT', 0]);
+  expect(results).toEqual(['BAD_INPUT', 'EMPTY_TEXT', 'EMPTY_TEXT', 'BAD_INPUT', 0]);
   expect(all.pipeline.counts.rejected).toBe(4);
 });
 
@@ -136,11 +185,12 @@ test('a model that is not the one that made the vectors is refused (A14)', async
 test('another prompt is another fingerprint', async () => {
   const { pipeline } = await setUp();
   const bindings = await Promise.all([
-    pipeline.bind('fake'),
-    pipeline.bind('fake', PROMPT),
-    pipeline.bind('fake', { ...PROMPT, template: '{{title}} at {{place}}' }),
+    pipeline.bind({ name: 'fake' }),
+    pipeline.bind({ name: 'fake', prompt: PROMPT }),
+    pipeline.bind({ name: 'fake', prompt: { ...PROMPT, template: '{{title}} at {{place}}' } }),
+    pipeline.bind({ name: 'fake', prompt: { ...PROMPT, chars_max: { title: 10 } } }),
   ]);
-  expect(new Set(bindings.map(({ binding }) => binding.fingerprint)).size).toBe(3);
+  expect(new Set(bindings.map(({ binding }) => binding.fingerprint)).size).toBe(4);
 });
 
 test('a view without a model takes no texts', async () => {
@@ -164,5 +214,5 @@ test('records of a source keep their order and their offsets, deletes among them
   ]);
   expect(rows.offsets).toEqual([4, 5, 7]);
   expect(rows.payloads).toEqual([0, -1, 0]);
-  expect(rejected).toMatchObject([{ index: 2, code: 'BAD_INPUT' }]);
+  expect(rejected).toMatchObject([{ index: 2, code: 'EMPTY_TEXT' }]);
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import { compilePrompt } from '../../src/ingest/prompt.ts';
+import { compilePrompt, type PromptConfig } from '../../src/ingest/prompt.ts';
 
 const job = compilePrompt({
   template: '{{title}} at {{company_name}}',
@@ -52,6 +52,7 @@ test.each([
   [{ title: { en: 'Baker' } }, '"title" holds a value of type object'],
   [{ title: [['a']] }, '"title" holds an array inside an array'],
   [{ title: Number.NaN }, '"title" holds NaN'],
+  [{ title: 2 ** 53 }, '"title" holds 9007199254740992'],
   [{ company_name: Symbol('x') }, '"company_name" holds a value of type symbol'],
 ])('a field that is no text is refused by name: %o', (fields, message) => {
   expect(() => job.render(fields)).toThrow(
@@ -64,7 +65,7 @@ test.each([{}, { title: ' ', company_name: null }, { title: [], company_name: ['
   (fields) => {
     expect(() => job.render(fields)).toThrow(
       expect.objectContaining({
-        code: 'BAD_INPUT',
+        code: 'EMPTY_TEXT',
         message: expect.stringContaining('title, company_name'),
       }),
     );
@@ -98,5 +99,30 @@ test('a value is never read as a template', () => {
       const rendered = job.render({ title: values[0], company_name: values[1] });
       expect(rendered).toBe(`${values[0]} at ${values[1]}`);
     }),
+  );
+});
+
+test('a value longer than its field may be is cut, and no character in two', () => {
+  const prompt = compilePrompt({
+    template: '{{a}}|{{b}}',
+    fields: ['a', 'b'],
+    chars_max: { a: 3 },
+  });
+  expect(prompt.render({ a: 'abcdef', b: 'abcdef' })).toBe('abc|abcdef');
+  expect(prompt.render({ a: 'ab🌊f', b: '' })).toBe('ab|');
+  expect(prompt.render({ a: ['ab', 'cd'], b: '' })).toBe('ab,|');
+});
+
+test.each([
+  [{ chars_max: { c: 3 } }, 'chars_max names "c"'],
+  [{ parts: { one: ['a'] } }, 'the field "b" is in no part'],
+  [{ parts: { one: ['a', 'b'], two: ['b'] } }, 'the part two has the field "b"'],
+  [{ parts: { one: ['a', 'b', 'c'] } }, 'the part one has the field "c"'],
+  [{ parts: { 'the one': ['a', 'b'] } }, '"the one" is no name'],
+  [{ parts: { one: ['a', 'b'], two: [] } }, 'the part two has no field'],
+])('lengths and parts are of the fields that the prompt has: %o', (more, message) => {
+  const config = { template: '{{a}} {{b}}', fields: ['a', 'b'], ...more };
+  expect(() => compilePrompt(config as PromptConfig)).toThrow(
+    expect.objectContaining({ code: 'BAD_CONFIG', message: expect.stringContaining(message) }),
   );
 });

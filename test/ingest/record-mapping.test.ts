@@ -12,12 +12,12 @@ const NOW = Date.UTC(2026, 2, 1, 12, 0, 1) * 1_000;
 const WRITTEN = NOW - 1_000_000;
 const BINDING = { name: 's', feature_view: 'job', version: 'v1', topics: ['t'] };
 
-const JSON_SOURCE = { ...BINDING, format: 'json', known_timestamp: 'record' };
-const RAW_SOURCE = { ...BINDING, format: 'raw', known_timestamp: 'record' };
+const JSON_SOURCE = { ...BINDING, content: 'vector', known_timestamp: 'record' };
+const RAW_SOURCE = { ...BINDING, content: 'vector', encoding: 'bytes', known_timestamp: 'record' };
 /** The change log of job postings: an operation, a time in ms, an id, and the row after it. */
 const CHANGE_LOG = {
   ...BINDING,
-  format: 'json_fields',
+  content: 'fields',
   entity_id: 'id',
   event_timestamp: { path: 'ts_ms', unit: 'ms' },
   known_timestamp: 'event',

@@ -7,31 +7,77 @@ const SOURCE = {
   feature_view: 'job',
   version: 'v1',
   topics: ['job-postings'],
-  format: 'json_fields',
+  content: 'fields',
   event_timestamp: { path: 'ts_ms', unit: 'ms' },
   known_timestamp: 'record',
 };
 
+const MAPPING = {
+  content: 'fields',
+  encoding: 'json',
+  envelope: 'none',
+  entity_id: 'entity_id',
+  event_timestamp: { path: 'ts_ms', unit: 'ms' },
+  known_timestamp: 'record',
+  null_value: 'delete',
+  vector: 'vector',
+};
+
 test('a source needs to say what it reads, into which version, and whose times it takes', () => {
   expect(sourceConfigSchema.parse(SOURCE)).toEqual({
-    ...SOURCE,
-    entity_id: 'entity_id',
+    name: 'job-changes',
+    feature_view: 'job',
+    version: 'v1',
+    content: 'fields',
     from: 'beginning',
     group_prefix: 'tidemark',
     max_value_bytes: 1_048_576,
-    null_value: 'delete',
     on_data_loss: 'halt',
+    topics: ['job-postings'],
+    mappings: { 'job-postings': MAPPING },
+  });
+});
+
+test('a topic may have settings of its own over those of its source', () => {
+  const own = { topic: 'edits', encoding: 'msgpack', entity_id: 'id', fields: { title: 't' } };
+  const { topics, mappings } = sourceConfigSchema.parse({ ...SOURCE, topics: ['postings', own] });
+  expect(topics).toEqual(['postings', 'edits']);
+  expect(mappings['postings']).toEqual(MAPPING);
+  expect(mappings['edits']).toEqual({
+    ...MAPPING,
+    encoding: 'msgpack',
+    entity_id: 'id',
+    fields: { title: 't' },
   });
 });
 
 test.each([
-  [{ format: 'avro' }, 'format: expected a source with the format json, raw or json_fields'],
-  [{ known_timestamp: undefined }, 'known_timestamp: expected record, arrival, event, or'],
-  [{ event_timestamp: 'arrival' }, 'event_timestamp: expected record, or {path, unit}'],
-  [{ event_timestamp: { path: 'a', unit: 'ns' } }, 'with the unit s, ms, us or rfc3339'],
-  [{ format: 'raw', event_timestamp: { path: 'a', unit: 's' } }, 'one of "header"|"record"'],
+  ['debezium', { path: 'source.ts_ms', unit: 'ms' }, 'skip'],
+  ['brooklin', { path: 'metadata.EventTimestamp', unit: 'ms' }, 'delete'],
+  ['cloudevents', { header: 'ce_time', unit: 'rfc3339' }, 'delete'],
+])('the envelope %s knows when things became true, and what no value means', (envelope, at, is) => {
+  const { event_timestamp: _at, ...rest } = SOURCE;
+  const { mappings } = sourceConfigSchema.parse({ ...rest, envelope });
+  expect(mappings['job-postings']).toMatchObject({ event_timestamp: at, null_value: is });
+});
+
+test.each([
+  [{ encoding: 'xml' }, 'encoding: Invalid option: expected one of "json"|"msgpack"|"avro"'],
+  [{ envelope: 'soap' }, 'envelope: Invalid option: expected one of "none"|"debezium"'],
+  [{ content: 'json' }, 'content: expected vector or fields'],
+  [{ content: 'vector', fields: 'a' }, 'fields: expected none, since the content is vector'],
+  [{ vector: 'v' }, 'vector: expected none, since the content is fields'],
+  [{ encoding: 'bytes' }, 'encoding: expected another one: bytes are a vector alone'],
+  [{ content: 'vector', encoding: 'bytes', envelope: 'debezium' }, 'encoding: expected another'],
+  [{ known_timestamp: undefined }, 'known_timestamp: expected arrival, event, record, {path'],
+  [{ event_timestamp: undefined }, 'event_timestamp: expected record, {path, unit}'],
+  [{ event_timestamp: 'arrival' }, 'event_timestamp: expected record, {path, unit}'],
+  [{ event_timestamp: { path: 'a', unit: 'min' } }, 'with the unit s, ms, us, ns or rfc3339'],
   [{ topics: [] }, 'topics: Too small: expected array to have >=1 items'],
-  [{ topics: ['a b'] }, 'topics.0: expected the name of a Kafka topic'],
+  [{ topics: ['a b'] }, 'topics.0.topic: expected the name of a Kafka topic'],
+  [{ topics: ['a', { topic: 'a' }] }, 'topics.1: expected each topic once'],
+  [{ topics: [{ topic: 'a', vector: 'v' }] }, 'topics.0.vector: expected none'],
+  [{ topics: [{ topic: 'a', from: 'end' }] }, 'topics.0: Unrecognized key: "from"'],
   [{ version: 'v 1' }, 'version: expected the name of a model version'],
   [{ feature_view: 'job@v1' }, 'feature_view: expected the name of a feature view'],
   [{ entity_id: 'after..id' }, 'entity_id: expected the name of a field'],
@@ -53,4 +99,20 @@ test('a broker is a host and a port', () => {
     ssl: false,
   });
   expect(() => kafkaConnectionSchema.parse({ brokers: ['kafka://a'] })).toThrow('host:port');
+});
+
+const PLAIN = { mechanism: 'plain', username: 'me' };
+
+test.each([
+  [{ sasl: PLAIN }, 'either password or password_file'],
+  [{ sasl: { ...PLAIN, password: 'a', password_file: '/b' } }, 'either password or password_file'],
+  [{ sasl: { ...PLAIN, mechanism: 'gssapi', password: 'a' } }, 'expected the mechanism plain'],
+  [{ sasl: { mechanism: 'oauthbearer' } }, 'token_file'],
+  [{ ssl: { key: '/k' } }, 'cert and key together'],
+  [{ ssl: { rejectUnauthorized: false } }, 'Unrecognized key'],
+  [{ registry: { url: 'http://r', username: 'me' } }, 'either password or password_file'],
+  [{ registry: { url: 'http://r', password: 'a' } }, 'expected username'],
+])('a connection with %j is refused', (wrong, why) => {
+  const { error } = kafkaConnectionSchema.safeParse({ brokers: ['a:1'], ...wrong });
+  expect(error?.message).toContain(why);
 });

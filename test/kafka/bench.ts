@@ -103,7 +103,7 @@ function sourceOf(config: { topics: string[] }): SourceConfig {
     name: 's',
     feature_view: 'job',
     version: 'v1',
-    format: 'json',
+    content: 'vector',
     known_timestamp: 'record',
     // Test files run side by side, and a group is one source's alone.
     group_prefix: config.topics[0],

@@ -73,28 +73,38 @@ function fetchJars(): void {
 /** One Apache Kafka broker (KRaft, one node) on free ports of 127.0.0.1, with its data in a temporary folder. */
 export class Broker {
   readonly address: string;
+  /** Where it listens to those who prove who they are. */
+  readonly secureAddress: string;
   private readonly folder: string;
   readonly port: number;
   private process: ChildProcess | undefined;
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, securePort: number) {
     this.folder = folder;
+    this.secureAddress = `localhost:${securePort}`;
     this.port = port;
     this.address = `127.0.0.1:${port}`;
   }
 
   /**
    * A formatted broker that runs. The first call on a machine fetches Kafka with Maven.
-   * `advertised` is the port that clients are sent to, where it is not the broker's own.
+   * `advertised` is the port that clients are sent to, where it is not the broker's own; `secure`
+   * adds a listener for those who are to prove who they are.
    */
-  static async launch(advertised?: number): Promise<Broker> {
+  static async launch(advertised?: number, secure?: SecureListener): Promise<Broker> {
     fetchJars();
-    const [port, controllerPort] = await freePorts();
-    const broker = new Broker(mkdtempSync(join(tmpdir(), 'tidemark-kafka-')), port);
-    const settings = configuration(broker.folder, port, controllerPort, advertised ?? port);
-    writeFileSync(broker.configFile, settings);
+    const [port, controllerPort, securePort] = await freePorts();
+    const broker = new Broker(mkdtempSync(join(tmpdir(), 'tidemark-kafka-')), port, securePort);
+    const settings = {
+      ...configuration(broker.folder, port, controllerPort, advertised ?? port),
+      ...(secure && secureListener(port, controllerPort, securePort, secure)),
+    };
+    const lines = Object.entries(settings).map(([key, value]) => `${key}=${value}\n`);
+    writeFileSync(broker.configFile, lines.join(''));
     const format = ['kafka.tools.StorageTool', 'format', '--cluster-id', clusterId()];
-    execFileSync('java', [QUIET, '-cp', `${LIBS}/*`, ...format, '--config', broker.configFile]);
+    const users = (secure?.scram ?? []).flatMap((user) => ['--add-scram', user]);
+    const told = ['--config', broker.configFile, ...users];
+    execFileSync('java', [QUIET, '-cp', `${LIBS}/*`, ...format, ...told]);
     await broker.start();
     return broker;
   }
@@ -148,13 +158,39 @@ export class Broker {
   }
 }
 
+/** A listener with TLS and SASL, and who may come in. */
+export interface SecureListener {
+  /** Settings of the listener by the names that they have without it. */
+  settings: Record<string, string>;
+  /** Users of SCRAM as the storage tool takes them. */
+  scram: string[];
+}
+
+function secureListener(
+  port: number,
+  controllerPort: number,
+  securePort: number,
+  { settings }: SecureListener,
+): Record<string, string> {
+  const own = Object.entries(settings).map(([key, value]) => [
+    `listener.name.secure.${key}`,
+    value,
+  ]);
+  return {
+    listeners: `BROKER://127.0.0.1:${port},SECURE://127.0.0.1:${securePort},CONTROLLER://127.0.0.1:${controllerPort}`,
+    'advertised.listeners': `BROKER://127.0.0.1:${port},SECURE://localhost:${securePort}`,
+    'listener.security.protocol.map': 'BROKER:PLAINTEXT,SECURE:SASL_SSL,CONTROLLER:PLAINTEXT',
+    ...(Object.fromEntries(own) as Record<string, string>),
+  };
+}
+
 function configuration(
   folder: string,
   port: number,
   controllerPort: number,
   advertisedPort: number,
-): string {
-  return Object.entries({
+): Record<string, string | number | boolean> {
+  return {
     'process.roles': 'broker,controller',
     'node.id': 1,
     'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
@@ -179,9 +215,7 @@ function configuration(
     // Members that are gone leave the group soon, when a test asks for it.
     'group.min.session.timeout.ms': 1_000,
     'auto.create.topics.enable': false,
-  })
-    .map(([key, value]) => `${key}=${value}\n`)
-    .join('');
+  };
 }
 
 /** 22 characters, and none that a command line takes for an option. */
@@ -189,9 +223,9 @@ function clusterId(): string {
   return randomBytes(16).toString('base64url').replace(/^-/, 'A');
 }
 
-async function freePorts(): Promise<[number, number]> {
-  // Both are held at once, so that they differ.
-  const servers = [createServer(), createServer()] as const;
+async function freePorts(): Promise<[number, number, number]> {
+  // They are held at once, so that they differ.
+  const servers = [createServer(), createServer(), createServer()] as const;
   const ports = await Promise.all(
     servers.map(async (server) => {
       await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -201,7 +235,7 @@ async function freePorts(): Promise<[number, number]> {
     }),
   );
   await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return [ports[0]!, ports[1]!];
+  return [ports[0]!, ports[1]!, ports[2]!];
 }
 
 async function accepts(port: number): Promise<boolean> {

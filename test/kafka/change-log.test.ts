@@ -6,7 +6,6 @@ import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { formatInstant, micros } from '../../src/ground/time.ts';
 import { openModel } from '../../src/ingest/inference/models.ts';
-import { OnnxEmbedder } from '../../src/ingest/inference/onnx-embedder.ts';
 import { pullModel } from '../../src/ingest/inference/pull.ts';
 import { startTidemark } from '../../src/main.ts';
 import { seeded } from '../model/random.ts';
@@ -17,6 +16,7 @@ import {
   PROMPT,
   textOf,
 } from '../support/change-log.ts';
+import { startEmbedder, vectorsOf } from '../support/embedder.ts';
 import { tempDirectory } from '../support/temp.ts';
 import { Cluster, connection, describeKafka } from './cluster.ts';
 
@@ -132,7 +132,7 @@ async function ingest(topic: string, events: number): Promise<{ url: string; sec
       sources: [
         {
           name: 'postings',
-          format: 'json_fields',
+          content: 'fields',
           topics: [topic],
           feature_view: 'job',
           version: 'v1',
@@ -180,17 +180,10 @@ async function ingest(topic: string, events: number): Promise<{ url: string; sec
 
 /** What the model itself says of each text. */
 async function embedAll(texts: readonly string[]): Promise<Map<string, Float32Array>> {
-  const embedder = await OnnxEmbedder.start(await openModel(MODELS, MODEL));
+  const embedder = await startEmbedder(await openModel(MODELS, MODEL));
   onTestFinished(async () => embedder.close());
-  const vectors = new Map<string, Float32Array>();
-  for (let from = 0; from < texts.length; from += 500) {
-    const some = texts.slice(from, from + 500);
-    const matrix = await embedder.embed(some);
-    some.forEach((text, at) => {
-      vectors.set(text, matrix.subarray(at * embedder.dim, (at + 1) * embedder.dim));
-    });
-  }
-  return vectors;
+  const vectors = await vectorsOf(embedder, texts);
+  return new Map(texts.map((text, at) => [text, vectors[at]!]));
 }
 
 async function lookup(url: string, ids: string[], moment: number | undefined): Promise<Matrix> {

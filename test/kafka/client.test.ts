@@ -4,6 +4,7 @@ import kafkajs, { type Consumer } from 'kafkajs';
 import { afterEach, expect, test } from 'vitest';
 
 import { Cluster, describeKafka } from './cluster.ts';
+import { produceWithJava } from './java.ts';
 
 const SECONDS_30 = { timeout: 30_000, interval: 20 };
 
@@ -42,6 +43,8 @@ describeKafka('the Kafka client', () => {
       heartbeatInterval: 100,
       maxWaitTimeInMs: 100,
       allowAutoTopicCreation: false,
+      // A broker that has just started takes a while until it knows of groups.
+      retry: { retries: 30 },
     });
     consumers.push(consumer);
     const seen: Seen[] = [];
@@ -109,10 +112,14 @@ describeKafka('the Kafka client', () => {
     expect(seen[0]).toMatchObject({ fetchedOffset: '6', offsets: ['6', '7', '8', '9'] });
   });
 
+  const { GZIP, Snappy, LZ4, ZSTD } = kafkajs.CompressionTypes;
+
   test.each([
-    ['gzip', kafkajs.CompressionTypes.GZIP],
-    ['zstd', kafkajs.CompressionTypes.ZSTD],
-  ])('batches compressed with %s are read', async (_name, compression) => {
+    ['gzip', GZIP],
+    ['snappy', Snappy],
+    ['lz4', LZ4],
+    ['zstd', ZSTD],
+  ])('batches that kafkajs compressed with %s are read', async (_name, compression) => {
     const topic = await cluster.topic();
     await cluster.produce(topic, numbered(3), { compression });
     const { seen } = await join(randomUUID(), topic, () => '0');
@@ -120,6 +127,24 @@ describeKafka('the Kafka client', () => {
       .poll(() => seen.flatMap(({ values }) => values), SECONDS_30)
       .toEqual(['0', '1', '2']);
   });
+
+  test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'])(
+    'batches that Java’s client compressed with %s are read',
+    async (codec) => {
+      const topic = await cluster.topic();
+      // Hard to compress, and so long that every codec has several blocks of it.
+      await produceWithJava(topic, codec, { count: 2_000, padding: 200 });
+      const { seen } = await join(randomUUID(), topic, () => '0');
+      await expect
+        .poll(() => seen.flatMap(({ offsets }) => offsets), SECONDS_30)
+        .toHaveLength(2_000);
+      const values = seen.flatMap((batch) => batch.values);
+      expect(values.map((value) => Number(value.split(' ')[0]))).toEqual([...values.keys()]);
+      expect(new Set(values.map((value) => value.replace(/^.*?x/, '').length))).toEqual(
+        new Set([199]),
+      );
+    },
+  );
 
   test('the client set no timer in the past', () => {
     expect(warnings).not.toContain('TimeoutNegativeWarning');

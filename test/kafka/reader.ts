@@ -14,7 +14,7 @@ const source = new KafkaSource({
     name: 's',
     feature_view: 'job',
     version: 'v1',
-    format: 'json',
+    content: 'vector',
     known_timestamp: 'record',
     topics: [topic],
     group_prefix: topic,

@@ -57,7 +57,7 @@ describeKafka('a Kafka source', () => {
     };
     await cluster.produce(topic, [{ key: 'a', value: Buffer.from(numbers.buffer), headers }]);
     const bench = new Bench(3, 'float16');
-    bench.start({ topics: [topic], format: 'raw' });
+    bench.start({ topics: [topic], encoding: 'bytes' });
     await expect.poll(() => bench.said(), SOON).toEqual([`a=${numbers.join()}`]);
     const [change] = bench.changes();
     expect(change!.event).toBe(Date.parse(MOMENT) * 1_000);

@@ -52,7 +52,7 @@ export class Copies {
     const { store, directory } = this.replica!;
     await this.follow(100);
     await world.store.close();
-    await store.replica.promote();
+    await store.replica.promote(Math.random);
     this.replica = undefined;
     this.backup = undefined;
     world.directory = directory;
@@ -94,7 +94,13 @@ export class Copies {
     // What is put aside is called by the time.
     world.clock.now++;
     const settings = { replace: true, erasedFrom: undefined, noNewerErasures: false };
-    const done = await restoreBackup(directory, world.directory, settings, world.clock.read);
+    const done = await restoreBackup(
+      directory,
+      world.directory,
+      settings,
+      world.clock.read,
+      Math.random,
+    );
     expect(done.snapshot).toBe(snapshot);
     world.views.clear();
     for (const [name, { view, targets }] of views) {

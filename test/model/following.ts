@@ -7,19 +7,20 @@ import type { Store } from '../../src/store/store.ts';
 export async function follow(leader: Store, replica: Store, pageRows: number): Promise<void> {
   const { catalogue } = leader;
   await replica.replica.follow({
-    url: 'http://leader.example',
+    url: `http://${catalogue.lineage().id}.example`,
     lineage: catalogue.lineage(),
     erasureKey: catalogue.erasureKey(),
   });
-  while (replica.snapshot < leader.snapshot) {
+  for (let { after } = replica.replica; replica.snapshot < leader.snapshot;) {
     const { items, upTo } = leader.changes({
-      after: replica.snapshot,
+      after,
       upTo: leader.snapshot,
       limit: pageRows,
     });
     // In the turn in which they were read: compaction may drop a vector soon after.
     const sent = items.map(sendable);
     await replica.replica.apply(sent, upTo, catalogue.seqReserved());
+    after = upTo;
   }
 }
 

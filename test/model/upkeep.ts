@@ -2,6 +2,7 @@ import { expect } from 'vitest';
 
 import { TidemarkError } from '../../src/ground/errors.ts';
 import type { Compaction } from '../../src/store/compaction.ts';
+import type { Horizon } from '../../src/store/horizon.ts';
 import { verifyStore } from '../../src/store/verify.ts';
 import type { Fact } from './naive.ts';
 import type { Target } from './target.ts';
@@ -58,7 +59,12 @@ export async function maintain(
   const done = await world.store.maintain({ deadShare, erasedWithin });
   const dropping = new Map<Target, Fact[]>();
   for (const [name, { view, targets }] of world.views) {
-    if (view.retention !== undefined) world.takeHorizon(name, now - view.retention);
+    if (view.retention !== undefined) {
+      const { moment } = targetsHorizon(world, name);
+      const asked = now - view.retention;
+      // In steps of a hundredth of the retention.
+      if (asked - moment >= view.retention / 100) world.takeHorizon(name, asked);
+    }
     for (const target of targets) dropping.set(target, target.naive.dropping());
   }
   for (const { feature_view, version, compaction, failure } of done) {
@@ -70,6 +76,10 @@ export async function maintain(
     target.noteDropped(dropping.get(target)!);
     target.expectCounted(world.open(target));
   }
+}
+
+function targetsHorizon(world: World, name: string): Horizon {
+  return world.views.get(name)!.targets[0]!.naive.horizon;
 }
 
 /** The end of a history: nothing of what was erased is in the files, and these are in order. */

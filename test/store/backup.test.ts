@@ -41,7 +41,7 @@ async function push(store: Store, ...rows: TestRow[]): Promise<number> {
 /** Restores the backup into a new directory, and opens that. */
 async function opened(backup: string, clock = new TestClock()): Promise<Store> {
   const directory = tempDirectory();
-  await restoreBackup(backup, directory, AS_IT_WAS, clock.read);
+  await restoreBackup(backup, directory, AS_IT_WAS, clock.read, Math.random);
   const store = openStore(directory, clock.read);
   onTestFinished(async () => store.close());
   return store;
@@ -154,7 +154,7 @@ test('a backup is whole, says what is in it, and is no data directory to write t
   const backup = tempDirectory();
   const manifest = await store.backup(backup);
   expect(manifest).toMatchObject({
-    format_version: 2,
+    format_version: 3,
     snapshot: store.snapshot,
     lineage: store.catalogue.lineage(),
     versions: [{ feature_view: 'job', version: 'v1', entities: 1, revisions: 2, vectors: 1 }],
@@ -362,7 +362,7 @@ test('a backup that lost or changed a byte is found out, and told with the file'
     cpSync(clean, backup, { recursive: true });
     damage(backup);
     const target = tempDirectory();
-    const restoring = restoreBackup(backup, target, AS_IT_WAS, new TestClock().read);
+    const restoring = restoreBackup(backup, target, AS_IT_WAS, new TestClock().read, Math.random);
     await expect(restoring, message).rejects.toMatchObject({
       code: 'BACKUP_INVALID',
       message: expect.stringContaining(message) as string,

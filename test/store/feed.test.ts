@@ -99,3 +99,20 @@ test('going on after any seq, with pages of any size, gives the rest, once each 
     expect(readAll(store, after, 50), `after ${after}`).toEqual(all.slice(after));
   }
 });
+
+test('a page has few erasures where these are long, and what comes after is in the next', async () => {
+  const store = testStore();
+  const ids = Array.from({ length: 3_000 }, (_, at) => `id-${at}`);
+  for (let count = 0; count < 40; count++) await store.erase({ entity: 'job' }, ids);
+  await store.commit('job', 'v1', { rows: batchOf([{ id: 'x', event: 1, vector: [1, 1] }]) });
+  const sizes: number[] = [];
+  const told: unknown[] = [];
+  for (let after = 0; after < store.snapshot;) {
+    const { items, upTo } = store.changes({ after, upTo: store.snapshot, limit: 1_000 });
+    sizes.push(items.length);
+    told.push(...items.map((item) => ('event' in item ? item.event.type : item.changes.length)));
+    after = upTo;
+  }
+  expect(Math.max(...sizes)).toBeLessThan(20);
+  expect(told).toEqual(['view', ...Array<string>(40).fill('erased'), 1]);
+});

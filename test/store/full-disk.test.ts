@@ -12,7 +12,7 @@ import { tempDirectory } from '../support/temp.ts';
 const disk = vi.hoisted(() => ({ freeShare: 1 }));
 vi.mock('node:fs', async (original) => ({
   ...(await original<typeof import('node:fs')>()),
-  statfsSync: () => ({ bsize: 4_096, blocks: 1_000, bavail: 1_000 * disk.freeShare }),
+  statfsSync: () => ({ bsize: 4_096, blocks: 1e6, bavail: 1e6 * disk.freeShare }),
 }));
 
 beforeEach(() => {

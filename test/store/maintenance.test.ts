@@ -1,9 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
+import { TidemarkError } from '../../src/ground/errors.ts';
 import { Maintenance } from '../../src/store/maintenance.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
 import { batchOf, TestClock, testStore, viewOf } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 
@@ -77,4 +78,68 @@ test('a receipt that a crash left open is completed at the next start (A8)', asy
   await store.maintenance.run(undefined, async () => {});
   expect(store.catalogue.mustGetReceipt(receipt.id).removed_at).toBeDefined();
   await store.close();
+});
+
+const DAY = 86_400e6;
+
+/** Two views of one entity type with an old and a new revision each; the first is damaged. */
+async function halfDamaged(clock: TestClock): Promise<Store> {
+  const store = testStore({ ...viewOf('damaged'), entity: 'job', retention: 30 * DAY }, clock);
+  store.createView({ ...viewOf('whole'), entity: 'job', retention: 30 * DAY });
+  for (const view of ['damaged', 'whole']) {
+    const rows = ['a', 'b'].flatMap((id) =>
+      [0, 1].map((event) => ({ id, event, vector: [event, 1] })),
+    );
+    await store.commit(view, 'v1', { rows: batchOf(rows) });
+  }
+  vi.spyOn(store.version('damaged', 'v1').timelines, 'readAll').mockImplementation(() => {
+    throw new TidemarkError('STORE_CORRUPT', 'a chunk is damaged');
+  });
+  return store;
+}
+
+test('a damaged version keeps no other from its removals, its retention and its compaction (A8, A10)', async () => {
+  const clock = new TestClock(1_000 * DAY);
+  const store = await halfDamaged(clock);
+  await store.erase({ entity: 'job' }, ['a']);
+  const whole = store.version('whole', 'v1');
+  expect(whole.timelines.ids(undefined, 9)).toEqual(['b']);
+  clock.now += 40 * DAY;
+  const done = await store.maintain({ deadShare: 0.1, erasedWithin: DAY });
+  expect(done).toMatchObject([
+    { feature_view: 'damaged', failure: { code: 'STORE_CORRUPT' } },
+    { feature_view: 'whole', compaction: { revisions_dropped: 1 } },
+  ]);
+  expect(store.catalogue.mustGetView('whole').horizon?.moment).toBe(1_010 * DAY);
+  await expect(store.compact('damaged', 'v1')).rejects.toMatchObject({ code: 'STORE_CORRUPT' });
+  await store.compact('whole', 'v1');
+});
+
+test('files that could not be unlinked after a compaction are, at the next maintenance (A8)', async () => {
+  const clock = new TestClock();
+  const store = testStore(viewOf('job'), clock);
+  await store.commit('job', 'v1', {
+    rows: batchOf(['a', 'b'].map((id) => ({ id, event: 1, vector: [1, 0] }))),
+  });
+  const receipt = await store.erase({ entity: 'job' }, ['a']);
+  vi.spyOn(store.catalogue, 'unlinkOldFiles').mockRejectedValueOnce(new Error('EBUSY'));
+  await store.compact('job', 'v1');
+  expect(store.compactedAt(receipt)).toBeUndefined();
+  expect(store.catalogue.oldFiles('job', 'v1')).not.toEqual([]);
+  clock.now += 5;
+  await store.maintain({ deadShare: 1, erasedWithin: DAY });
+  expect(store.catalogue.oldFiles('job', 'v1')).toEqual([]);
+  expect(store.compactedAt(receipt)).toBe(clock.now);
+});
+
+test('a horizon moves on in steps of a hundredth of the retention (A10)', async () => {
+  const clock = new TestClock(1_000 * DAY);
+  const store = testStore({ ...viewOf('job'), retention: 100 * DAY }, clock);
+  const moments: unknown[] = [];
+  for (let hour = 0; hour < 49; hour++) {
+    await store.maintain({ deadShare: 1, erasedWithin: DAY });
+    moments.push(store.catalogue.mustGetView('job').horizon?.moment);
+    clock.now += DAY / 24;
+  }
+  expect([...new Set(moments)]).toEqual([900 * DAY, 901 * DAY, 902 * DAY]);
 });

@@ -32,7 +32,7 @@ test('a read replica is backed up in its leader’s place, and what is restored 
   const { snapshot, lineage } = await replica.backup(backup);
   expect([snapshot, lineage]).toEqual([leader.snapshot, leader.catalogue.lineage()]);
   const directory = tempDirectory();
-  await restoreBackup(backup, directory, AS_IT_WAS, clock);
+  await restoreBackup(backup, directory, AS_IT_WAS, clock, Math.random);
   const restored = opened(directory);
   expect(restored.following).toBeUndefined();
   const asked = { ...ASKED, snapshot };
@@ -48,7 +48,7 @@ test('a new read replica begins with a backup of its leader, and follows on from
   for (const [at, id] of ['a', 'd'].entries()) await push(leader, id, 10 + at);
   await leader.erase({ entity: 'job' }, ['b']);
   const directory = tempDirectory();
-  await restoreBackup(backup, directory, AS_IT_WAS, clock);
+  await restoreBackup(backup, directory, AS_IT_WAS, clock, Math.random);
   const replica = opened(directory);
   await follow(leader, replica, 2);
   expect(replica.snapshot).toBe(leader.snapshot);

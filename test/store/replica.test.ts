@@ -182,13 +182,13 @@ test('what was half stored is no answer, and is whole when it is sent again', as
 test('a promoted replica is its leader as of one snapshot: what was half stored is taken back', async () => {
   const { leader, store, directory } = await withLeftovers();
   const { snapshot } = store;
-  await store.replica.promote();
+  await store.replica.promote(Math.random);
   expect(seqsOf(store)).toEqual(seqsOf(leader).filter((seq) => seq <= snapshot));
   expect(store.version('job', 'v1').counters()).toMatchObject({ revisions: 2, entities: 2 });
   expect(reasonOf(store, 'a')).toBe('DELETED');
   expect(reasonOf(store, 'c')).toBe('NOT_FOUND');
   expect(store.catalogue.lineage().parents).toEqual([
-    { id: leader.catalogue.lineage().id, up_to: snapshot },
+    { id: leader.catalogue.lineage().id, up_to: snapshot, from: store.snapshot },
   ]);
   await push(store, 'job', 'c');
   expect(seqsOf(store).at(-1)).toBeGreaterThan(leader.catalogue.seqReserved());
@@ -201,7 +201,7 @@ test('a promoted replica’s sources go on after the last record that left a rev
   const { offsets } = store.version('job', 'v1');
   // The leader's own is 26: it knows of records that left nothing.
   expect(offsets.next(PARTITION)).toBe(23n);
-  await store.replica.promote();
+  await store.replica.promote(Math.random);
   expect(offsets.next(PARTITION)).toBe(20n);
 });
 

@@ -1,15 +1,27 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 import { expect, onTestFinished, test } from 'vitest';
 
 import { RevisionBatch } from '../../src/store/batch.ts';
+import { Catalogue } from '../../src/store/catalogue.ts';
+import { isSettled, lastTransaction, PAGE_BYTES } from '../../src/store/meta-page.ts';
 import { restoreBackup, type RestoreSettings } from '../../src/store/restore.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { verifyStore } from '../../src/store/verify.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE } from '../../src/timetravel/question.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
+import { follow } from '../model/following.ts';
 import { answersOf, differences } from '../support/answers.ts';
 import { batchOf, TestClock, type TestRow, viewOf } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
@@ -35,12 +47,15 @@ function opened(directory: string): Store {
   return store;
 }
 
+/** Of one of the states that LMDB's file begins with: it may not be on the disk. */
+const UNFLUSHED = 0x1000;
+
 async function restore(
   backup: string,
   directory: string,
   settings: RestoreSettings,
 ): ReturnType<typeof restoreBackup> {
-  return restoreBackup(backup, directory, settings, clock.read);
+  return restoreBackup(backup, directory, settings, clock.read, Math.random);
 }
 
 async function push(store: Store, ...rows: TestRow[]): Promise<number> {
@@ -99,7 +114,7 @@ test('what is restored answers as the store did, and goes on as a store of its o
   const { id } = before.catalogue.lineage();
   expect(after.catalogue.lineage()).toEqual({
     id: expect.not.stringMatching(id) as string,
-    parents: [{ id, up_to: snapshot }],
+    parents: [{ id, up_to: snapshot, from: after.snapshot }],
   });
   // Neither ever gives a seq that the other one gave.
   expect(await push(after, one('d'))).toBeGreaterThan((await push(before, one('d'))) + 2 ** 31);
@@ -185,6 +200,94 @@ test('a later backup says as well what was erased, and an earlier one does not',
   });
 });
 
+test('a replica that is behind cannot say what was erased, and one that has come far enough can (A8)', async () => {
+  const directory = tempDirectory();
+  const behind = tempDirectory();
+  const backup = tempDirectory();
+  await within(directory, async (store) => {
+    store.createView(viewOf('job'));
+    await push(store, one('a'));
+    await within(behind, async (replica) => follow(store, replica, 10));
+    await push(store, one('b'));
+    await store.backup(backup);
+    await store.erase({ entity: 'job' }, ['b']);
+  });
+  const settings = { ...FRESH, erasedFrom: behind };
+  await expect(restore(backup, tempDirectory(), settings)).rejects.toMatchObject({
+    code: 'BACKUP_REFUSED',
+    message: expect.stringContaining('it is of snapshot 2, before the backup') as string,
+  });
+  await expect(restore(backup, behind, REPLACE)).rejects.toMatchObject({ code: 'BACKUP_REFUSED' });
+  await within(directory, async (store) => {
+    await within(behind, async (replica) => follow(store, replica, 10));
+  });
+  const target = tempDirectory();
+  await restore(backup, target, settings);
+  expect(ask(opened(target), 'b')).toBe('ERASED');
+});
+
+test('an older copy of the directory cannot say what was erased, however many seqs it reserved (A8)', async () => {
+  const directory = tempDirectory();
+  const copy = tempDirectory();
+  const backup = tempDirectory();
+  await within(directory, async (store) => {
+    store.createView(viewOf('job'));
+    await push(store, one('a'));
+    cpSync(directory, copy, { recursive: true });
+    await push(store, one('b'));
+    await store.backup(backup);
+    await store.erase({ entity: 'job' }, ['b']);
+  });
+  await expect(
+    restore(backup, tempDirectory(), { ...FRESH, erasedFrom: copy }),
+  ).rejects.toMatchObject({
+    code: 'BACKUP_REFUSED',
+    message: expect.stringMatching(/snapshot 2, before the backup.*--no-newer-erasures/) as string,
+  });
+});
+
+test('a directory knows that it has come as far as its backup, its last change or its last revision', async () => {
+  const { directory, backup, snapshot } = await backedUp();
+  // Nothing happened there since.
+  await restore(backup, tempDirectory(), { ...FRESH, erasedFrom: directory });
+  const forget = async (): Promise<void> => {
+    const catalogue = new Catalogue(directory);
+    catalogue.putBackedUp(0);
+    await catalogue.close();
+  };
+  // As one whose backup was taken from a replica, or before that was noted.
+  await forget();
+  const settings = { ...FRESH, erasedFrom: directory };
+  await expect(restore(backup, tempDirectory(), settings)).rejects.toMatchObject({
+    code: 'BACKUP_REFUSED',
+    message: expect.stringContaining(`it is of snapshot ${snapshot - 1}, before`) as string,
+  });
+  await within(directory, async (store) => void (await push(store, one('d'))));
+  await restore(backup, tempDirectory(), settings);
+  await within(directory, async (store) => store.changeView('job', { max_age: 1 }));
+  writeFileSync(join(directory, 'views/job/v1/data.mdb'), 'not a database');
+  await restore(backup, tempDirectory(), settings);
+});
+
+test('a directory whose machine crashed says what was erased as of its last flush (A8)', async () => {
+  const { directory, backup } = await backedUp();
+  await within(directory, async (store) => void (await store.erase({ entity: 'job' }, ['b'])));
+  const path = join(directory, 'catalogue/data.mdb');
+  const bytes = readFileSync(path);
+  // A next commit came to the disk with what says where its pages are, and without those.
+  const last = lastTransaction(path);
+  const [from, to] = last % 2 === 0 ? [0, PAGE_BYTES] : [PAGE_BYTES, 0];
+  bytes.copy(bytes, to + 24, from + 24, from + 160);
+  bytes.writeUInt16LE(bytes.readUInt16LE(to + 52) | UNFLUSHED, to + 52);
+  bytes.writeBigUInt64LE(1n, to + 136);
+  bytes.writeBigUInt64LE(BigInt(last + 1), to + 152);
+  writeFileSync(path, bytes);
+  expect(isSettled(path)).toBe(false);
+  const target = tempDirectory();
+  await restore(backup, target, { ...FRESH, erasedFrom: directory });
+  expect(ask(opened(target), 'b')).toBe('ERASED');
+});
+
 test('whoever does not say where later erasures are known is asked to', async () => {
   const { backup } = await backedUp();
   const target = tempDirectory();
@@ -244,6 +347,20 @@ test('a store is replaced only when that is asked for; it is kept, and its erasu
     2,
   );
   expect(ask(opened(directory), 'b')).toBe('ERASED');
+});
+
+test('what is replaced is kept whole, also where the backup has no views', async () => {
+  const [empty, directory] = [tempDirectory(), tempDirectory()];
+  const backup = tempDirectory();
+  await within(empty, async (store) => void (await store.backup(backup)));
+  await within(directory, async (store) => {
+    store.createView(viewOf('job'));
+    await push(store, one('a'));
+  });
+  const settings = { ...REPLACE, noNewerErasures: true };
+  const { aside } = await restore(backup, directory, settings);
+  expect(opened(directory).catalogue.views()).toEqual([]);
+  expect(ask(opened(aside!), 'a')).toBe(1);
 });
 
 test('a damaged store is replaced as long as its catalogue can say what was erased (A8)', async () => {
@@ -315,4 +432,37 @@ test('a source is read on from where it stood at the snapshot: nothing is lost, 
   );
   await store.maintenance.run(undefined, async () => {});
   expect(store.version('job', 'v1').counters().revisions).toBe(24);
+});
+
+test('a backup is not restored into itself, into another one, or inside itself', async () => {
+  const { backup } = await backedUp();
+  const { backup: other } = await backedUp();
+  const filesOf = () => readdirSync(backup, { recursive: true }).map(String);
+  const files = filesOf();
+  const link = join(tempDirectory(), 'link');
+  symlinkSync(backup, link);
+  for (const directory of [backup, link, join(backup, 'in/it'), other]) {
+    const restored = restore(backup, directory, { ...REPLACE, noNewerErasures: true });
+    await expect(restored).rejects.toMatchObject({ code: 'BACKUP_REFUSED' });
+  }
+  expect(filesOf()).toEqual(files);
+  expect((await verifyStore(backup)).problems).toEqual([]);
+});
+
+test('a restore that is refused leaves nothing behind', async () => {
+  const { backup } = await backedUp();
+  const fresh = join(tempDirectory(), 'new');
+  await expect(restore(backup, fresh, FRESH)).rejects.toMatchObject({ code: 'BACKUP_REFUSED' });
+  expect(existsSync(fresh)).toBe(false);
+  const mine = tempDirectory();
+  writeFileSync(join(mine, 'photo.jpg'), 'a photo');
+  await expect(restore(backup, mine, NO_NEWER)).rejects.toMatchObject({ code: 'BACKUP_REFUSED' });
+  expect(readdirSync(mine)).toEqual(['photo.jpg']);
+});
+
+test('a directory that cannot be made is refused at once, by a restore as by a start', async () => {
+  const { backup } = await backedUp();
+  const refused = { code: 'STORE_UNAVAILABLE' };
+  await expect(restore(backup, '/proc/nope', NO_NEWER)).rejects.toMatchObject(refused);
+  expect(() => openStore('/proc/nope', clock.read)).toThrow(expect.objectContaining(refused));
 });

@@ -306,8 +306,8 @@ test('a directory of another format version is refused with what to do', async (
   const directory = tempDirectory();
   await openStore(directory, clock).close();
   const path = join(directory, 'tidemark.json');
-  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format_version: 2 });
-  writeFileSync(path, '{"format_version": 3}');
+  expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format_version: 3 });
+  writeFileSync(path, '{"format_version": 4}');
   expect(() => openStore(directory, clock)).toThrow('written by a newer Tidemark');
   writeFileSync(path, '{"format_version": 0}');
   expect(() => openStore(directory, clock)).toThrow('restore a backup');

@@ -16,7 +16,7 @@ import { answersOf, differences } from '../support/answers.ts';
 import { batchOf } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 
-const FIXTURE = join(import.meta.dirname, '../fixtures/data-format-1.tar.gz');
+const FIXTURES = join(import.meta.dirname, '../fixtures');
 /** When its first record happened, and how far apart they are, µs. */
 const FIRST = 1_767_000_000_000_000;
 const SECOND = 1_000_000;
@@ -31,8 +31,15 @@ const ASKED = {
 /** A data directory as format 1 had it: two views, each with 240 records of a source. */
 function formatOne(): string {
   const directory = tempDirectory();
-  execFileSync('tar', ['xzf', FIXTURE, '-C', directory]);
+  execFileSync('tar', ['xzf', join(FIXTURES, 'data-format-1.tar.gz'), '-C', directory]);
   return directory;
+}
+
+/** The same as format 2 had it, after a compaction, and a backup of it. */
+function formatTwo(): { data: string; backup: string } {
+  const directory = tempDirectory();
+  execFileSync('tar', ['xzf', join(FIXTURES, 'data-format-2.tar.gz'), '-C', directory]);
+  return { data: join(directory, 'data'), backup: join(directory, 'backup') };
 }
 
 function opened(directory: string): Store {
@@ -63,11 +70,11 @@ function ask(store: Store, id: string, record: number): unknown {
   );
 }
 
-test('a store of format 1 answers as it did, and says format 2 from then on', () => {
+test('a store of format 1 answers as it did, and says today’s format from then on', () => {
   const directory = formatOne();
   const store = opened(directory);
   expect(JSON.parse(readFileSync(join(directory, 'tidemark.json'), 'utf8'))).toEqual({
-    format_version: 2,
+    format_version: 3,
   });
   for (const view of ['job', 'member']) {
     // Record n is of the entity n mod 4, and every twentieth deletes it.
@@ -134,7 +141,7 @@ test('an upgraded store is written, compacted, erased from, verified and backed 
   expect((await verifyStore(directory)).problems).toEqual([]);
   const restored = tempDirectory();
   const settings = { replace: false, erasedFrom: directory, noNewerErasures: false };
-  await restoreBackup(backup, restored, settings, now);
+  await restoreBackup(backup, restored, settings, now, Math.random);
   const again = opened(restored);
   expect(ask(again, 'member-2', 239)).toBe('ERASED');
   expect(ask(again, 'job-9', 0)).toEqual([1, 2, 3, 4]);
@@ -178,6 +185,21 @@ test('an upgrade that breaks off anywhere is done at the next start', async () =
       expect(at).toBeGreaterThan(7);
       return;
     }
+  }
+});
+
+test('a store of format 2 answers as it did, and so does what is restored of its backup', async () => {
+  const expected = answersOf(opened(formatOne()), ASKED);
+  const { data, backup } = formatTwo();
+  const restored = tempDirectory();
+  const settings = { replace: false, erasedFrom: undefined, noNewerErasures: true };
+  await restoreBackup(backup, restored, settings, now, Math.random);
+  for (const directory of [data, restored]) {
+    const store = openStore(directory, now);
+    expect(differences(expected, answersOf(store, ASKED))).toEqual([]);
+    await store.close();
+    expect(readFileSync(join(directory, 'tidemark.json'), 'utf8')).toContain('3');
+    expect((await verifyStore(directory)).problems).toEqual([]);
   }
 });
 

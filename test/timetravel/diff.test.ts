@@ -226,7 +226,7 @@ test('a diff that reaches before the horizon is refused, at its begin and on its
   await expect(running.next()).rejects.toThrow(
     `the horizon of job’s retention is ${at(11)}, which is snapshot`,
   );
-  await expect(diff(store)).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  await expect(diff(store)).rejects.toMatchObject({ code: 'BEFORE_RETENTION' });
   await expect(diff(store, { from: 15 * S, knownAt: 10 * S })).rejects.toThrow('horizon');
   await expect(diff(store, { from: 11 * S, boundary: 'exclusive' })).rejects.toThrow('horizon');
   expect((await diff(store, { from: 11 * S })).lines).toHaveLength(600);

@@ -7,6 +7,8 @@ export const backupBody = z
     directory: z
       .string()
       .min(1)
+      .max(4_096)
+      .refine((path) => !path.includes('\0'), 'has a NUL, which no path may have')
       .describe(
         'An empty or a new directory on the server’s own disk, inside one of the setting `backup.directories`.',
       ),

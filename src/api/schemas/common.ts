@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import '../../ground/schema-words.ts';
 import { parseDuration } from '../../ground/duration.ts';
 import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
 import { parseInstant } from '../../ground/time.ts';
@@ -123,9 +124,9 @@ const BOUNDARY_TEXT =
 const KNOWLEDGE_TEXT =
   'Which revisions count beside their event time (A5): `event`, all; `input`, those known by `as_of`; `served`, those stored by `as_of`.';
 const AT_SNAPSHOT_TEXT =
-  'Answers from the state at this snapshot, as an earlier answer named it: the same question at the same snapshot has the same answer (A9). Above what is durable: 409.';
+  'Answers from the state at this snapshot, as an earlier answer named it: the same question at the same snapshot has the same answer (A9). 409 above what is durable, before the model version was made, and for one of a leader that this server took the place of without what it had written by then.';
 const MIN_SNAPSHOT_TEXT =
-  'Answers only from a state that holds this snapshot, such as that of a push just made; otherwise 409.';
+  'Answers only from a state that holds this snapshot, such as that of a push just made; otherwise 409, also where that push was lost with the leader that this server took the place of.';
 const AS_OF_TEXT = 'The moment that is asked about; the latest where it is left out.';
 const NOW_TEXT =
   'What the age of a latest answer is measured from; the clock by default. An answer repeats it, so that it can be asked again.';
@@ -192,6 +193,7 @@ export const rejection = z
     index: z.int().min(0).describe('Position among the records, from 0.'),
     code: z.string().describe('Stable; what scripts switch on.'),
     message: z.string().describe('What was expected.'),
+    line: z.int().optional().describe('Of NDJSON: the line that it stands on, from 1.'),
   })
   .meta({ id: 'Rejection' });
 

@@ -46,6 +46,13 @@ export const pushRecord = z
       .record(z.string(), z.unknown())
       .optional()
       .describe('Made into a text by the prompts of the view’s versions, then embedded.'),
+    part: z
+      .string()
+      .max(64)
+      .optional()
+      .describe(
+        'Which part of the entity `fields` are of, or `deleted` is about, where the prompt has parts; a delete without one is of the whole entity.',
+      ),
   })
   .meta({
     id: 'PushRecord',

@@ -10,6 +10,16 @@ const prompt = z
   .strictObject({
     template: z.string().min(1).max(65_536).describe('Text with `{{field}}` in it.'),
     fields: z.array(z.string().min(1).max(256)).min(1).max(256),
+    chars_max: z
+      .record(z.string(), z.int().min(1).max(10_000_000))
+      .optional()
+      .describe('The longest value of a field, in UTF-16 units; what is beyond is left out.'),
+    parts: z
+      .record(z.string(), z.array(z.string()).min(1).max(256))
+      .optional()
+      .describe(
+        'Where the fields come in several records, as of several topics: by part, which fields its records say. Every field is in one part. What was said is kept, and the text is made of the last word on every field.',
+      ),
   })
   .meta({ id: 'Prompt', description: 'How the fields of a record become the text of the model.' });
 
@@ -17,8 +27,21 @@ const model = z
   .strictObject({
     name: z.string().min(1).max(256).describe('A folder among the models.'),
     prompt: prompt.optional(),
+    empty_text: z
+      .enum(['refuse', 'delete'])
+      .optional()
+      .describe('What a text means of which nothing is left to embed; `refuse` if not said.'),
   })
   .meta({ id: 'Model', description: 'The model that makes the vectors of texts pushed here.' });
+
+/** Columns that mean something else to a training join. */
+const NOT_IDS = new Set(['event_timestamp', '__summary', '__error']);
+
+/** Zero would let go all that is not in force. */
+const aLongTime = duration.refine((length) => length > 0, {
+  error: 'got no time at all, expected a duration longer than zero, such as P30D',
+  params: { code: 'BAD_DURATION' },
+});
 
 const versionFields = {
   version: versionName,
@@ -34,15 +57,28 @@ export const viewBody = z
       .string()
       .min(1)
       .max(128)
+      .refine((column) => !NOT_IDS.has(column), {
+        error: 'expected another name: spines have the time, or joins their end, in that column',
+      })
       .describe('The column that holds the entity id in spines and exports.'),
     ...versionFields,
     max_age: duration
       .nullish()
-      .describe('How old an answer may be where a question does not say (A6); null for any age.'),
-    retention: duration
+      .describe(
+        'How old an answer may be where a question does not say (A6); null for any age. Left out, it stays as it is.',
+      ),
+    retention: aLongTime
       .nullish()
       .describe(
-        'How far back the view can be asked (A10): what was in force then stays, with all that came later; what is older goes, for good. Null for ever.',
+        'How far back the view can be asked (A10): what was in force then stays, with all that came later; what is older goes, for good, at once where the retention is made shorter. Null for ever; left out, it stays as it is.',
+      ),
+  })
+  .extend({
+    history: z
+      .enum(['all', 'latest_only'])
+      .optional()
+      .describe(
+        'Whether every record is kept (A4), as it is if not said; or, of the texts of an entity that come together, the last one alone, which spares inference and cannot be joined as of the moments between. Left out, it stays as it is.',
       ),
   })
   .meta({
@@ -59,7 +95,12 @@ const modelVersion = z
     dtype,
     created_timestamp: instantText,
     model: z
-      .strictObject({ name: z.string(), fingerprint: z.string(), prompt: prompt.optional() })
+      .strictObject({
+        name: z.string(),
+        fingerprint: z.string(),
+        prompt: prompt.optional(),
+        empty_text: z.enum(['refuse', 'delete']).optional(),
+      })
       .nullable()
       .describe('Null where vectors are made elsewhere.'),
     entities: z.int().describe('Entities that have a timeline.'),
@@ -77,6 +118,7 @@ export const featureView = z
     created_timestamp: instantText,
     max_age: durationText.nullable().describe('Null for any age.'),
     retention: durationText.nullable().describe('Null for ever.'),
+    history: z.enum(['all', 'latest_only']),
     horizon: instantText
       .nullable()
       .describe('What lies before it cannot be asked any more; null where all can.'),

@@ -13,6 +13,9 @@ import {
   withJson,
   withUrl,
 } from '../cli.ts';
+import { UsageError } from '../failure.ts';
+
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
 
 type BackupDone = Omit<BackupAnswer, 'seconds'>;
 
@@ -57,9 +60,15 @@ async function backUpDirectory(cli: Cli, directory: string, target: string): Pro
   // Opening would make a directory that is not there.
   checkDirectory(data);
   const store = openStore(data, systemClock);
+  // What was begun is taken back; a second signal ends the process on the spot.
+  const stopping = new AbortController();
+  const stop = () =>
+    stopping.abort(new UsageError('the backup was broken off, and nothing is left of it'));
+  for (const signal of SIGNALS) process.once(signal, stop);
   const progress = cli.output.startProgress('{vectors} vectors', undefined, { vectors: 0 });
   try {
     const { snapshot, created_timestamp, files, versions } = await store.backup(target, {
+      signal: stopping.signal,
       onProgress: ({ vectors }) => progress.update(vectors, { vectors }),
     });
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
@@ -67,5 +76,6 @@ async function backUpDirectory(cli: Cli, directory: string, target: string): Pro
   } finally {
     progress.stop();
     await store.close();
+    for (const signal of SIGNALS) process.off(signal, stop);
   }
 }

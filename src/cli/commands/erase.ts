@@ -3,15 +3,18 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 
 import type { ErasureAnswer } from '../../api/schemas/erase.ts';
+import { excerpt } from '../../ground/excerpt.ts';
 import { type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
 import type { Client } from '../client.ts';
 import { UsageError } from '../failure.ts';
+import { readInput } from '../input.ts';
 import type { Cell, Output } from '../output.ts';
 
 interface EraseOptions {
   idsFrom?: string;
   view?: string;
   lift?: boolean;
+  exact?: boolean;
   compact?: boolean;
 }
 
@@ -25,12 +28,13 @@ export function eraseCommand(cli: Cli): Command {
     .argument('<entity>', 'the entity type, such as job')
     .argument('[ids...]', 'ids of entities')
     .option('--ids-from <file>', 'a file with one id a line; - for the standard input')
+    .option('--exact', 'with --ids-from: blanks at the ends of a line are of the id')
     .option('--view <view>', 'in this feature view alone')
     .option('--compact', 'compact at once, so that nothing is left in the files')
     .option('--lift', 'let erased entities come again');
   return withJson(withUrl(command)).action(
     async (entity: string, given: string[], options: EraseOptions, self: Command) => {
-      const ids = [...given, ...(await idsFrom(cli, options.idsFrom))];
+      const ids = [...given, ...(await idsFrom(cli, options))];
       if (ids.length === 0) throw new UsageError('no ids: give some, or --ids-from FILE');
       const client = clientOf(cli, self);
       const scope = {
@@ -77,12 +81,28 @@ async function each(client: Client, ids: readonly string[]): Promise<ErasureAnsw
   return receipts;
 }
 
-async function idsFrom(cli: Cli, file: string | undefined): Promise<string[]> {
+/**
+ * An id may begin or end with blanks, and a line that does so by mistake would leave the entity that
+ * was meant where it is: neither is guessed. Throws UsageError, with the line.
+ */
+async function idsFrom(cli: Cli, { idsFrom: file, exact }: EraseOptions): Promise<string[]> {
   if (file === undefined) return [];
+  const lines = (await readText(cli, file)).split(/\r?\n/);
+  const odd = exact === true ? -1 : lines.findIndex((line) => line !== line.trim());
+  if (odd >= 0) {
+    throw new UsageError(
+      `line ${odd + 1} of ${file} begins or ends with white space: ${excerpt(lines[odd])}; ` +
+        'mend it, or say with --exact that it is of the id. Nothing was erased.',
+    );
+  }
+  return lines.filter((line) => line !== '');
+}
+
+async function readText(cli: Cli, file: string): Promise<string> {
+  if (file !== '-') return readInput(file, 'one id a line', () => readFileSync(file, 'utf8'));
   const pieces = [];
-  if (file === '-') for await (const piece of cli.stdin) pieces.push(piece);
-  const text = file === '-' ? Buffer.concat(pieces).toString() : readFileSync(file, 'utf8');
-  return text.split(/\r?\n/).filter((line) => line !== '');
+  for await (const piece of cli.stdin) pieces.push(piece);
+  return Buffer.concat(pieces).toString();
 }
 
 function show(output: Output, receipts: readonly ErasureAnswer[], asJson: boolean): void {
@@ -104,6 +124,8 @@ function show(output: Output, receipts: readonly ErasureAnswer[], asJson: boolea
     ];
   });
   output.printTable(['ERASURE', 'ENTITY', 'ASKED', 'ERASED', 'REMOVED', 'COMPACTED'], rows);
-  const reach = receipts.at(-1)?.out_of_reach ?? [];
+  // What holds for the newest holds for those before it.
+  const newest = receipts.toSorted((a, b) => b.seq - a.seq)[0];
+  const reach = newest?.out_of_reach ?? [];
   if (reach.length > 0) output.say(`Out of reach:\n${reach.map((line) => `- ${line}`).join('\n')}`);
 }

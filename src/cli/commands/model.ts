@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import type { Config } from '../../config.ts';
 import type { Model } from '../../ingest/inference/model.ts';
 import type { ModelEntry } from '../../ingest/inference/models.ts';
+import { remoteFingerprint, type RemoteModel } from '../../ingest/inference/remote-config.ts';
 import { claimDirectory } from '../../store/format.ts';
 import {
   answered,
@@ -24,17 +25,25 @@ export function modelCommand(cli: Cli): Command {
     .addCommand(listCommand(cli))
     .addCommand(showCommand(cli))
     .addCommand(pullCommand(cli))
+    .addCommand(cudaCommand(cli))
     .addCommand(addCommand(cli));
 }
 
 function listCommand(cli: Cli): Command {
-  const command = new Command('list').description('List the bundled models and those added.');
+  const command = new Command('list').description(
+    'List the bundled models, those added, and those that other servers run.',
+  );
   return withJson(withConfig(command)).action(async (options: ConfigOptions, self: Command) => {
-    const { models } = await loadSettings(cli, options);
+    const { models, remote_models: remotes } = await loadSettings(cli, options);
     const { listModels } = await loadModels();
     const entries = await listModels(models);
-    if (wantsJson(self)) cli.output.printJson({ models: entries.map(entryDocument) });
-    else cli.output.printTable(['MODEL', 'DIM', 'FROM', 'ABOUT'], entries.map(rowOf));
+    if (wantsJson(self)) {
+      const all = [...entries.map(entryDocument), ...remotes.map(remoteDocument)];
+      cli.output.printJson({ models: all });
+    } else {
+      const rows = [...entries.map(rowOf), ...remotes.map(remoteRow)];
+      cli.output.printTable(['MODEL', 'DIM', 'FROM', 'ABOUT'], rows);
+    }
     cli.exitCode = answered(entries.every(({ model }) => !('problem' in model)));
   });
 }
@@ -45,7 +54,12 @@ function showCommand(cli: Cli): Command {
     .argument('<name>', 'its name in the list');
   return withJson(withConfig(command)).action(
     async (name: string, options: ConfigOptions, self: Command) => {
-      const { models } = await loadSettings(cli, options);
+      const { models, remote_models: remotes } = await loadSettings(cli, options);
+      const remote = remotes.find((each) => each.name === name);
+      if (remote !== undefined) {
+        showRemote(cli.output, remote, wantsJson(self));
+        return;
+      }
       const { openModel } = await loadModels();
       showModel(cli.output, await openModel(models, name), wantsJson(self));
     },
@@ -66,6 +80,20 @@ function pullCommand(cli: Cli): Command {
       showModel(cli.output, model, wantsJson(self as Command));
     },
   );
+}
+
+function cudaCommand(cli: Cli): Command {
+  const command = new Command('cuda')
+    .description('Fetch what runs models on an NVIDIA card, for inference.provider: cuda.')
+    .option('--python <path>', 'the Python whose pip is used', 'python3');
+  return withJson(command).action(async ({ python }: { python: string }, self: Command) => {
+    const { installCuda } = await import('../../ingest/inference/cuda-install.ts');
+    const onProgress = (step: string): void => cli.output.say(step);
+    const installed = await installCuda({ python, onProgress });
+    if (wantsJson(self)) cli.output.printJson(installed);
+    else cli.output.print(installed.advice ?? 'CUDA and the driver are found.');
+    cli.exitCode = answered(installed.missing.length === 0);
+  });
 }
 
 function addCommand(cli: Cli): Command {
@@ -110,6 +138,34 @@ function shorten(text: string): string {
 function entryDocument({ name, folder, bundled, model }: ModelEntry): object {
   if ('problem' in model) return { name, folder, bundled, problem: model.problem };
   return { name, folder, bundled, fingerprint: model.fingerprint, manifest: model.manifest };
+}
+
+function remoteRow({ name, dim, url, model }: RemoteModel): Cell[] {
+  return [name, dim, 'remote', shorten(`${model} at ${url}`)];
+}
+
+/** With where its API key is, and not the key. */
+function remoteDocument(remote: RemoteModel): object {
+  return { name: remote.name, fingerprint: remoteFingerprint(remote), remote };
+}
+
+function showRemote(output: Output, remote: RemoteModel, json: boolean): void {
+  if (json) {
+    output.printJson(remoteDocument(remote));
+    return;
+  }
+  const { name, url, model, revision, dim, normalised } = remote;
+  output.printTable(
+    ['MODEL', name],
+    [
+      ['at', url],
+      ['called there', model],
+      ['revision', revision],
+      ['dim', String(dim)],
+      ['normalised', normalised ? 'yes' : 'no'],
+      ['fingerprint', remoteFingerprint(remote)],
+    ],
+  );
 }
 
 function showModel(output: Output, { folder, fingerprint, manifest }: Model, json: boolean): void {

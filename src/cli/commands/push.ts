@@ -1,9 +1,10 @@
-import { createReadStream, statSync } from 'node:fs';
+import { accessSync, constants, createReadStream, statSync } from 'node:fs';
 
 import { Command, Option } from 'commander';
 
 import type { PushAnswer } from '../../api/schemas/push.ts';
 import { answered, type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
+import { readInput } from '../input.ts';
 import type { Output } from '../output.ts';
 import { readBatches } from '../records.ts';
 import { withRetries } from '../retry.ts';
@@ -46,7 +47,8 @@ export function pushCommand(cli: Cli): Command {
         ...(version !== undefined && { version }),
         ...(known !== undefined && { known }),
       });
-      const total = file === '-' ? undefined : statSync(file).size;
+      const total =
+        file === '-' ? undefined : readInput(file, 'one record a line', () => sizeOf(file));
       const input = file === '-' ? cli.stdin : createReadStream(file);
       const totals = noTotals();
       const progress = cli.output.startProgress(
@@ -74,6 +76,12 @@ export function pushCommand(cli: Cli): Command {
       cli.exitCode = answered(totals.rejected === 0);
     },
   );
+}
+
+/** Bytes of a file that can be read; throws for one that cannot. */
+function sizeOf(file: string): number {
+  accessSync(file, constants.R_OK);
+  return statSync(file).size;
 }
 
 function noTotals(): Totals {

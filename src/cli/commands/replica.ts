@@ -39,7 +39,7 @@ async function promoteDirectory(data: string): Promise<{ snapshot: number }> {
   checkDirectory(data);
   const store = openStore(data, systemClock);
   try {
-    await store.replica.promote();
+    await store.replica.promote(Math.random);
     return { snapshot: store.snapshot };
   } finally {
     await store.close();

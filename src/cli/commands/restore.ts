@@ -54,6 +54,7 @@ export function restoreCommand(cli: Cli): Command {
           noNewerErasures: !newerErasures,
         },
         systemClock,
+        Math.random,
         (bytes, of) => progress.update(bytes / of, { bytes, of }),
       ).finally(() => progress.stop());
       if (wantsJson(self)) {

@@ -73,7 +73,8 @@ export class Applier {
 
   private async apply(items: readonly LeaderItem[], watermark: Watermark): Promise<void> {
     try {
-      await this.replica.apply(items, watermark.up_to, watermark.seq_reserved);
+      const { up_to, seq_reserved, whole } = watermark;
+      await this.replica.apply(items, up_to, seq_reserved, whole);
       this.onApplied(watermark, items);
     } catch (error) {
       this.hasFailed = true;

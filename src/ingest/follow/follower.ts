@@ -31,8 +31,8 @@ export type FollowerState = 'connecting' | 'catching_up' | 'following' | 'diverg
 export interface FollowerStatus {
   state: FollowerState;
   leader: string;
-  /** Whether the leader's watermark of the first connection was reached. */
-  hasCaughtUp: boolean;
+  /** Whether the leader's watermark of the first connection was reached, and it follows on from there. */
+  isReady: boolean;
   connected: boolean;
   /** The leader's snapshot less the one here; null before it was heard of. */
   lag_seqs: number | null;
@@ -52,6 +52,7 @@ export class Follower {
   private options: FollowerOptions;
   private stopping = new AbortController();
   private running: Promise<void> | undefined;
+  private promoting: Promise<void> | undefined;
   private connected = false;
   private failure: unknown;
   private failures = 0;
@@ -68,8 +69,9 @@ export class Follower {
 
   /** Starts following, in the background. Whether it succeeds is for `status` to say. */
   start(): void {
-    assert(this.running === undefined, 'a follower is started once');
+    assert(this.running === undefined, 'a follower is started when it is not running');
     this.options.store.replica.aim(this.options.url);
+    this.stopping = new AbortController();
     this.running = this.run();
   }
 
@@ -77,6 +79,24 @@ export class Follower {
   async stop(): Promise<void> {
     this.stopping.abort();
     await this.running;
+    this.running = undefined;
+  }
+
+  /** Makes the store a leader of its own, or goes on following where it cannot; see `Replica.promote`. */
+  async promote(random: () => number): Promise<void> {
+    // Asked twice at once, it is done once.
+    await (this.promoting ??= this.promoteOnce(random).finally(() => (this.promoting = undefined)));
+  }
+
+  private async promoteOnce(random: () => number): Promise<void> {
+    const { store } = this.options;
+    await this.stop();
+    try {
+      await store.replica.promote(random);
+    } catch (error) {
+      if (store.following !== undefined) this.start();
+      throw error;
+    }
   }
 
   status(): FollowerStatus {
@@ -84,10 +104,11 @@ export class Follower {
     const { heard, failure } = this;
     const message = failure === undefined ? undefined : messageOf(failure);
     const lag = heard && Math.max(0, heard.watermark.snapshot - store.snapshot);
+    const state = this.state(lag);
     return {
-      state: this.state(lag),
+      state,
       leader: url,
-      hasCaughtUp: this.hasCaughtUp,
+      isReady: this.hasCaughtUp && state !== 'diverged' && state !== 'stopped',
       connected: this.connected,
       lag_seqs: lag ?? null,
       lag_seconds: this.lagSeconds(lag),
@@ -140,7 +161,7 @@ export class Follower {
       (error) => over.abort(error),
     );
     try {
-      const stream = streamChanges(url, store.snapshot, silenceMs, signal);
+      const stream = streamChanges(url, store.replica.after, silenceMs, signal);
       for await (const { frame, bytes } of readFrames(stream)) {
         if (frame.type === 'hello') await this.greet(frame);
         else if (frame.type === 'error') {

@@ -10,7 +10,8 @@ const CHANGES_TYPE = 'application/vnd.tidemark.changes';
 /**
  * The leader's changes after `after`, for as long as the connection lasts. It is given up when
  * nothing comes for `silenceMs`: a leader gives a sign of life every second.
- * Throws REPLICA_DIVERGED when the leader has not come as far as `after`, and the signal's reason.
+ * Throws REPLICA_DIVERGED when the leader has not come as far as `after`, or by another way, and the
+ * signal's reason.
  */
 export async function* streamChanges(
   url: string,
@@ -66,7 +67,8 @@ async function refusal(url: string, after: number, response: IncomingMessage): P
   if (problem.code === 'SNAPSHOT_UNAVAILABLE') {
     return new TidemarkError(
       'REPLICA_DIVERGED',
-      `${url} has not come as far as this store, which has all up to ${after}: ${problem.detail}`,
+      `this store has all up to ${after}, and ${url} cannot go on from there (${problem.detail}): ` +
+        'follow with an empty directory, or with a backup of that leader',
     );
   }
   const what = problem.detail ?? response.headers['content-type'] ?? 'nothing';

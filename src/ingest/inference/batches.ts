@@ -6,27 +6,35 @@ export interface BatchLimits {
   paddedTokensMax: number;
 }
 
+// What a run costs beside its tokens, as a part of the most tokens that it may hold: a batch of a
+// few short texts is not worth a run of its own where others can join at the price of some padding.
+const RUN_COST = 1 / 64;
+
 /**
- * Which texts run together: indices into `lengths` (tokens of each text), the longest first, so
- * that texts of like length share a batch and little of it is padding. A text longer than
+ * Which of the texts that wait run next: indices into `lengths`, tokens of each text in the order
+ * of their arrival. The first one is always among them, and of the others those that are nearest
+ * to it in length, so that few of the batch's tokens are padding. A text longer than
  * `paddedTokensMax` runs alone.
  */
-export function planBatches(lengths: readonly number[], limits: BatchLimits): number[][] {
-  const order = lengths
-    .map((length, index) => ({ length, index }))
-    .toSorted((a, b) => b.length - a.length || a.index - b.index);
-  const batches: number[][] = [];
-  let batch: number[] = [];
-  let longest = 0;
-  for (const { length, index } of order) {
-    const full =
-      batch.length >= limits.rowsMax || (batch.length + 1) * longest > limits.paddedTokensMax;
-    if (batch.length === 0 || full) {
-      batch = [];
-      batches.push(batch);
-      longest = length;
+export function cutBatch(
+  lengths: readonly number[],
+  { rowsMax, paddedTokensMax }: BatchLimits,
+): number[] {
+  const order = [...lengths.keys()].toSorted((a, b) => lengths[b]! - lengths[a]! || a - b);
+  const oldest = order.indexOf(0);
+  const runCost = paddedTokensMax * RUN_COST;
+  let best = { worth: 0, from: oldest, to: oldest + 1 };
+  // Texts that share a batch are neighbours by length: every such stretch that has the oldest in it.
+  for (let from = Math.max(0, oldest - rowsMax + 1); from <= oldest; from++) {
+    const longest = lengths[order[from]!]!;
+    const fitting = Math.min(rowsMax, Math.floor(paddedTokensMax / longest));
+    const end = Math.min(order.length, from + fitting);
+    let tokens = 0;
+    for (let to = from + 1; to <= end; to++) {
+      tokens += lengths[order[to - 1]!]!;
+      const worth = tokens / (runCost + (to - from) * longest);
+      if (to > oldest && worth > best.worth) best = { worth, from, to };
     }
-    batch.push(index);
   }
-  return batches;
+  return order.slice(best.from, best.to);
 }

@@ -4,13 +4,12 @@ import { type InferenceSession, Tensor } from 'onnxruntime-node';
 
 import { assert } from '../../ground/assert.ts';
 import { TidemarkError } from '../../ground/errors.ts';
-import { type BatchLimits, planBatches } from './batches.ts';
 import { messageOf } from './failure.ts';
-import type { Manifest } from './manifest.ts';
+import { type Manifest, padIdOf } from './manifest.ts';
 import type { NativeGate } from './native-gate.ts';
-import { type Hidden, normOf, poolFirst, poolMean, scaleTo } from './pooling.ts';
+import { type Hidden, normOf, poolFirst, poolLast, poolMean, scaleTo } from './pooling.ts';
 import { inputsOf, openSession, outputsOf, type Provider } from './session.ts';
-import { openTokenizer, type Tokenizer, type Tokens } from './tokenizer.ts';
+import type { Tokens } from './tokens.ts';
 
 /** What an engine needs to know; plain data, so that it can cross to a worker. */
 export interface EngineSettings {
@@ -18,84 +17,66 @@ export interface EngineSettings {
   manifest: Manifest;
   threads: number;
   provider: Provider;
-  limits: BatchLimits;
 }
-
-// Texts are tokenised and sorted by length this many at a time, so that a bootstrap of a million
-// texts holds the tokens of a few.
-const WINDOW_TEXTS = 1_024;
 
 /** The tensors of one run, in the types that the graph declares. */
 type Feeds = Record<string, Tensor>;
 
-/** A tokenizer and a graph: texts in, vectors out, on the thread that calls it. */
+/** A graph: tokens in, vectors out, on the thread that calls it. */
 export class Engine {
   readonly #manifest: Manifest;
-  readonly #limits: BatchLimits;
-  readonly #tokenizer: Tokenizer;
   readonly #session: InferenceSession;
   readonly #types: Map<string, string>;
   readonly #gate: NativeGate;
 
-  private constructor(settings: EngineSettings, session: InferenceSession, gate: NativeGate) {
+  private constructor(manifest: Manifest, session: InferenceSession, gate: NativeGate) {
     this.#gate = gate;
-    this.#manifest = settings.manifest;
-    this.#limits = settings.limits;
-    this.#tokenizer = openTokenizer(settings.folder, settings.manifest);
+    this.#manifest = manifest;
     this.#session = session;
     this.#types = new Map(inputsOf(session).map(({ name, type }) => [name, type]));
-    checkTensors(settings.manifest, session);
+    checkTensors(manifest, session);
   }
 
-  /** Loads a model and embeds one text with it. Throws MODEL_INVALID or BAD_CONFIG. */
-  static async open(settings: EngineSettings, gate: NativeGate): Promise<Engine> {
+  /** Loads a model and runs it once. Throws MODEL_INVALID or BAD_CONFIG. */
+  static async open(
+    settings: EngineSettings,
+    warmUp: readonly Tokens[],
+    gate: NativeGate,
+  ): Promise<Engine> {
     const { folder, manifest } = settings;
     const session = await gate.pass(() => openSession(join(folder, manifest.graph), settings));
-    const engine = new Engine(settings, session, gate);
+    const engine = new Engine(manifest, session, gate);
     // The first run allocates, and shows whether the graph does what the manifest says.
-    await engine.embed(['warm-up']).catch((error: unknown) => {
-      throw new TidemarkError('MODEL_INVALID', `the model does not run: ${messageOf(error)}`, {
-        cause: error,
-      });
-    });
+    try {
+      const { failures } = await engine.run(warmUp);
+      for (const failure of failures.values()) throw failure;
+    } catch (error) {
+      const message = `the model does not run: ${messageOf(error)}`;
+      throw new TidemarkError('MODEL_INVALID', message, { cause: error });
+    }
     return engine;
   }
 
-  /** As `Embedder.embed`. Blocks its thread while the graph runs. */
-  async embed(texts: readonly string[]): Promise<Float32Array<ArrayBuffer>> {
+  /**
+   * Runs a batch: a row of dim numbers for each text, and by row why it is none. Blocks its thread
+   * while the graph runs.
+   */
+  async run(batch: readonly Tokens[]): Promise<{
+    vectors: Float32Array<ArrayBuffer>;
+    failures: Map<number, TidemarkError>;
+  }> {
     const { dim } = this.#manifest;
-    const vectors = new Float32Array(texts.length * dim);
-    for (let from = 0; from < texts.length; from += WINDOW_TEXTS) {
-      const window = texts.slice(from, from + WINDOW_TEXTS);
-      const tokens = await this.#gate.pass(() => this.#tokenizer.encode(window));
-      assert(tokens.length === window.length, 'a tokenizer gives every text its tokens');
-      const lengths = tokens.map(({ ids }, index) => {
-        if (ids.length > 0) return ids.length;
-        throw new TidemarkError(
-          'BAD_INPUT',
-          `text ${from + index} has no tokens, expected something that the model can read`,
-        );
-      });
-      for (const batch of planBatches(lengths, this.#limits)) {
-        const rows = batch.map((index) => mustGet(tokens, index));
-        const hidden = await this.#run(rows);
-        for (const [row, index] of batch.entries()) {
-          const at = (from + index) * dim;
-          const norm = this.#pool(
-            hidden,
-            row,
-            mustGet(lengths, index),
-            vectors.subarray(at, at + dim),
-          );
-          if (norm > 0 && norm < Infinity) continue;
-          throw new TidemarkError(
-            'BAD_VECTOR',
-            `the model gave text ${from + index} a vector of length ${norm}, expected a finite one that is not all zeros`,
-          );
-        }
-      }
+    const vectors = new Float32Array(batch.length * dim);
+    const failures = new Map<number, TidemarkError>();
+    const hidden = await this.#run(batch);
+    for (const [row, { ids }] of batch.entries()) {
+      const vector = vectors.subarray(row * dim, (row + 1) * dim);
+      const norm = this.#pool(hidden, row, ids.length, vector);
+      if (norm > 0 && norm < Infinity) continue;
+      const problem = `the model gave the text a vector of length ${norm}, expected a finite one that is not all zeros`;
+      failures.set(row, new TidemarkError('BAD_VECTOR', problem));
     }
-    return vectors;
+    return { vectors, failures };
   }
 
   async close(): Promise<void> {
@@ -116,18 +97,13 @@ export class Engine {
         `the graph gave ${output} of shape [${tensor?.dims.join(', ')}], expected [${shape.join(', ')}]`,
       );
     }
-    if (!(tensor.data instanceof Float32Array)) {
-      throw new TidemarkError(
-        'MODEL_INVALID',
-        `the graph gave ${output} as ${tensor.type}, expected float32`,
-      );
-    }
-    return { data: tensor.data, tokens: pooling === 'none' ? 1 : longest, dim };
+    return { data: float32Of(tensor, output), tokens: pooling === 'none' ? 1 : longest, dim };
   }
 
   /** The input tensors of a batch, each `rows` × `longest`, padded on the right. */
   #feed(rows: readonly Tokens[], longest: number): Feeds {
     const { inputs } = this.#manifest;
+    const padId = padIdOf(this.#manifest);
     const feeds: Feeds = {};
     const size = rows.length * longest;
     const add = (name: string | undefined, fill: (into: NumberSink, row: number) => void): void => {
@@ -138,7 +114,7 @@ export class Engine {
     };
     add(inputs.ids, (into, row) => {
       const { ids } = mustGet(rows, row);
-      for (let i = 0; i < longest; i++) into(row * longest + i, ids[i] ?? this.#tokenizer.padId);
+      for (let i = 0; i < longest; i++) into(row * longest + i, ids[i] ?? padId);
     });
     add(inputs.mask, (into, row) => {
       const { ids } = mustGet(rows, row);
@@ -150,12 +126,18 @@ export class Engine {
     });
     // One text is one segment: all zeros, as allocated.
     add(inputs.types, () => {});
+    add(inputs.positions, (into, row) => {
+      // Padding has positions too, which nothing that counts looks at.
+      for (let i = 0; i < longest; i++) into(row * longest + i, i);
+    });
     return feeds;
   }
 
   /** Writes a row's vector to `into` and returns the length it had before it was normalised. */
   #pool(hidden: Hidden, row: number, tokens: number, into: Float32Array): number {
-    if (this.#manifest.pooling === 'mean') poolMean(hidden, row, tokens, into);
+    const { pooling } = this.#manifest;
+    if (pooling === 'mean') poolMean(hidden, row, tokens, into);
+    else if (pooling === 'last') poolLast(hidden, row, tokens, into);
     else poolFirst(hidden, row, into);
     const norm = normOf(into);
     if (this.#manifest.normalise) scaleTo(into, norm);
@@ -182,6 +164,19 @@ function allocate(
   // Runtime runs on little-endian machines only.
   const halves = new Int32Array(data.buffer);
   return { tensorData: data, sink: (at, value) => void (halves[at * 2] = value) };
+}
+
+/** What a graph gave, as float32. Throws MODEL_INVALID for other types than it and float16. */
+function float32Of({ data, type }: Tensor, output: string): Float32Array {
+  if (data instanceof Float32Array) return data;
+  if (type === 'float16' && ArrayBuffer.isView(data)) {
+    const halves = new Float16Array(data.buffer, data.byteOffset, data.byteLength / 2);
+    return Float32Array.from(halves);
+  }
+  throw new TidemarkError(
+    'MODEL_INVALID',
+    `the graph gave ${output} as ${type}, expected float32 or float16`,
+  );
 }
 
 /** Throws MODEL_INVALID when the graph does not have the tensors that the manifest names. */

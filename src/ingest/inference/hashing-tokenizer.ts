@@ -17,13 +17,14 @@ const NGRAM_SALT = 2;
  * Feature hashing: each lower-cased word and each character n-gram of `<word>` is one feature. Its
  * 32-bit hash gives a bucket (the low bits) and a sign (the top bit, so that features that share
  * a bucket cancel out on average instead of adding up). A feature seen n times weighs 1 + ln n of
- * its kind's weight. Returns the distinct buckets in the order of the text, at most `bucketsMax`.
+ * its kind's weight, to the nearest 1/256: sums of such weights are exact in float32, whoever adds
+ * them up in whatever order. Returns the distinct buckets in the order of the text, at most `bucketsMax`.
  */
 export function hashText(
   text: string,
   config: HashingTokenizerConfig,
   bucketsMax: number,
-): { ids: Int32Array; weights: Float32Array } {
+): { ids: Int32Array; weights: Float32Array; isTruncated: boolean } {
   const words = new Map<number, number>();
   const ngrams = new Map<number, number>();
   for (const [word] of text.toLowerCase().matchAll(WORD)) {
@@ -48,7 +49,7 @@ export function hashText(
     weights[at] = weight;
     at++;
   }
-  return { ids, weights };
+  return { ids, weights, isTruncated: buckets.size > bucketsMax };
 }
 
 function codePointsOf(word: string): number[] {
@@ -72,7 +73,7 @@ function addFeatures(
   for (const [feature, times] of features) {
     const bucket = feature & (bucketCount - 1);
     const sign = feature < 0 ? -1 : 1;
-    const weight = sign * kindWeight * (1 + Math.log(times));
+    const weight = (sign * Math.round(256 * kindWeight * (1 + Math.log(times)))) / 256;
     buckets.set(bucket, (buckets.get(bucket) ?? 0) + weight);
   }
 }

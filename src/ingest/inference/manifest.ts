@@ -24,7 +24,7 @@ const huggingFaceTokenizer = z.strictObject({
 const hashingTokenizer = z.strictObject({
   kind: z.literal('hashing'),
   /** How text becomes features, and features numbers: see hashing-tokenizer.ts. */
-  scheme: z.literal('words-ngrams-fnv1a32'),
+  scheme: z.literal('words-ngrams-fnv1a32-256ths'),
   /** Rows of the projection table; a power of two. */
   buckets: z.int().refine((n) => n > 0 && (n & (n - 1)) === 0, 'expected a power of two'),
   /** Lengths of the character n-grams, in code points, boundaries of words included. */
@@ -47,28 +47,38 @@ const manifestSchema = z
     /** Longer inputs are cut to this many tokens, special ones included. */
     max_tokens: z.int().min(1),
     /** `none`: the graph pools by itself and puts out `[rows, dim]`. */
-    pooling: z.enum(['none', 'mean', 'cls']),
+    pooling: z.enum(['none', 'mean', 'cls', 'last']),
     /** Whether each pooled vector is divided by its length. */
     normalise: z.boolean(),
     dim: z.int().min(1).max(8_192),
+    /** Fewer numbers of which the first ones are still a vector, once brought to length 1. */
+    matryoshka: z.array(z.int().min(1)).optional(),
     /** The graph's names of the `[rows, tokens]` tensors that it is fed. */
     inputs: z.strictObject({
       ids: tensorName,
       mask: tensorName.optional(),
       types: tensorName.optional(),
+      positions: tensorName.optional(),
       weights: tensorName.optional(),
     }),
-    /** The graph's name of the tensor that is read: float32, pooled or per token. */
+    /** The graph's name of the tensor that is read: float32 or float16, pooled or per token. */
     output: tensorName,
-    /** SHA-256 of the graph, the tokenizer file, and whatever else the graph loads. */
+    /** SHA-256 of the graph, the tokenizer file, and whatever else the graph loads: its external data. */
     sha256: z.record(fileName, sha256),
   })
   .superRefine((manifest, context) => {
     const { graph, tokenizer } = manifest;
     for (const file of tokenizer.kind === 'huggingface' ? [graph, tokenizer.file] : [graph]) {
-      if (manifest.sha256[file] === undefined) {
+      if (!Object.hasOwn(manifest.sha256, file)) {
         context.addIssue({ code: 'custom', path: ['sha256'], message: `expected one for ${file}` });
       }
+    }
+    if (manifest.matryoshka?.some((dim) => dim >= manifest.dim)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['matryoshka'],
+        message: `expected dims below ${manifest.dim}`,
+      });
     }
     if (tokenizer.kind === 'hashing' && manifest.inputs.weights === undefined) {
       context.addIssue({
@@ -106,13 +116,18 @@ export function parseManifest(text: string): { manifest: Manifest } | { problem:
   return { problem: issues.join('; ') };
 }
 
+/** What fills the rows of a batch that are shorter than its longest. */
+export function padIdOf({ tokenizer }: Manifest): number {
+  return tokenizer.kind === 'huggingface' ? tokenizer.pad_id : 0;
+}
+
 export function formatManifest(manifest: Manifest): string {
   return `${JSON.stringify(manifest, undefined, 2)}\n`;
 }
 
 /**
  * SHA-256, in hex, over everything that makes the vectors and nothing else: a model under another
- * name, or with its files renamed, is the same model.
+ * name, with its files renamed, or with other dims to cut it to, is the same model.
  */
 export function fingerprintOf(manifest: Manifest): string {
   const { format, tokenizer, max_tokens, pooling, normalise, dim, inputs, output } = manifest;

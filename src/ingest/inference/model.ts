@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { isSystemError, systemWords } from '../../ground/system-error.ts';
 import { messageOf } from './failure.ts';
 import { fingerprintOf, MANIFEST_FILE, parseManifest, type Manifest } from './manifest.ts';
 
@@ -24,7 +25,7 @@ export async function loadModel(folder: string): Promise<Model> {
   const model = await readModel(folder);
   for (const [file, expected] of Object.entries(model.manifest.sha256)) {
     const got = await sha256File(join(folder, file)).catch((error: unknown) => {
-      throw invalid(folder, `${file} cannot be read: ${messageOf(error)}`, error);
+      throw invalid(folder, `${file} cannot be read: ${wordsOf(error)}`, error);
     });
     if (got !== expected) {
       throw invalid(folder, `${file} has SHA-256 ${got}, its manifest says ${expected}`);
@@ -36,7 +37,7 @@ export async function loadModel(folder: string): Promise<Model> {
 /** Reads the manifest of a model folder and trusts its files. Throws MODEL_INVALID. */
 export async function readModel(folder: string): Promise<Model> {
   const text = await readFile(join(folder, MANIFEST_FILE), 'utf8').catch((error: unknown) => {
-    throw invalid(folder, `${MANIFEST_FILE} cannot be read: ${messageOf(error)}`, error);
+    throw invalid(folder, `${MANIFEST_FILE} cannot be read: ${wordsOf(error)}`, error);
   });
   const parsed = parseManifest(text);
   if ('problem' in parsed) throw invalid(folder, `${MANIFEST_FILE}: ${parsed.problem}`);
@@ -50,8 +51,15 @@ export async function sha256File(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
+/** Who asks for a model over the network need not know where in the system it is. */
 function invalid(folder: string, problem: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('MODEL_INVALID', `the model in ${folder} is not in order: ${problem}`, {
-    cause,
-  });
+  return new TidemarkError(
+    'MODEL_INVALID',
+    `the model ${basename(folder)} is not in order: ${problem}`,
+    { cause },
+  );
+}
+
+function wordsOf(error: unknown): string {
+  return isSystemError(error) ? systemWords(error) : messageOf(error);
 }

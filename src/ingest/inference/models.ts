@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { excerpt } from '../../ground/excerpt.ts';
 import { messageOf } from './failure.ts';
 import { MANIFEST_FILE, MODEL_NAME } from './manifest.ts';
 import { loadModel, type Model, readModel } from './model.ts';
-import { OnnxEmbedder } from './onnx-embedder.ts';
+import { OnnxBackend } from './onnx-backend.ts';
 import { importModel } from './sentence-transformers.ts';
 
 // The models that come with Tidemark: three folders up from here in a clone (src/) as in the built
@@ -41,7 +42,7 @@ export async function openModel(modelsDir: string, name: string): Promise<Model>
   if (entry !== undefined) return loadModel(entry.folder);
   throw new TidemarkError(
     'MODEL_INVALID',
-    `there is no model ${JSON.stringify(name)} in ${modelsDir}, expected one of ${entries.map((known) => known.name).join(', ')}`,
+    `there is no model ${excerpt(name)}, expected one of ${entries.map((known) => known.name).join(', ')}`,
   );
 }
 
@@ -80,8 +81,8 @@ export async function installModel(
     await chmod(temporary, 0o755);
     await build(temporary);
     const model = await loadModel(temporary);
-    const embedder = await OnnxEmbedder.start(model);
-    await embedder.close();
+    const backend = await OnnxBackend.start(model);
+    await backend.close();
     await rename(temporary, folder).catch((error: unknown) => {
       throw taken(name, error);
     });

@@ -23,6 +23,15 @@ export function poolFirst(hidden: Hidden, row: number, into: Float32Array): void
   into.set(hidden.data.subarray(start, start + hidden.dim));
 }
 
+/**
+ * Writes the last of a row's first `length` tokens to `into`: in a decoder it alone has read the
+ * whole text.
+ */
+export function poolLast(hidden: Hidden, row: number, length: number, into: Float32Array): void {
+  const start = (row * hidden.tokens + length - 1) * hidden.dim;
+  into.set(hidden.data.subarray(start, start + hidden.dim));
+}
+
 /** The Euclidean length of a vector: NaN or infinite when one of its numbers is. */
 export function normOf(vector: Float32Array): number {
   let sum = 0;

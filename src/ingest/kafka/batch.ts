@@ -1,9 +1,10 @@
 import type { EachBatchPayload, KafkaMessage } from 'kafkajs';
 
 import type { CommitResult } from '../../store/batch.ts';
+import type { SchemaRegistry } from '../formats/schema-registry.ts';
 import type { MapRecord } from '../mapping.ts';
 import type { Prepare } from '../prepare.ts';
-import { buildChunk, type Chunk, sourceRecord } from './chunk.ts';
+import { buildChunk, type Chunk, outcomesOf, sourceRecord } from './chunk.ts';
 import type { Log } from './client.ts';
 import type { CommitLine } from './commit-line.ts';
 import type { SourceCounters } from './counters.ts';
@@ -18,6 +19,7 @@ export interface BatchParts {
   destination: Destination;
   map: MapRecord;
   prepare: Prepare;
+  schemas?: Pick<SchemaRegistry, 'load'> | undefined;
   counters: SourceCounters;
   log: Log;
 }
@@ -41,10 +43,14 @@ export async function sendBatch(
     const part = messages.slice(at, at + CHUNK_RECORDS);
     const records = part.map((message) => sourceRecord(topic, partition, message));
     const chunk = await buildChunk(parts, records, destination.now());
-    if (leave()) break;
+    if (leave()) {
+      chunk.release();
+      break;
+    }
     const isLast = at + part.length === messages.length;
     const next = offsetAfter(payload, part, isLast);
     const result = destination.commit(chunk, position, position.sent, next);
+    result.then(chunk.release, chunk.release);
     position.send(next);
     // kafkajs keeps this in memory only; where reading goes on after a failure is sought.
     payload.resolveOffset(part.at(-1)!.offset);
@@ -68,11 +74,13 @@ function offsetAfter(
 }
 
 function count(
-  { events }: SourceCounters,
+  counters: SourceCounters,
   chunk: Chunk,
-  { outcomes, deadLetters }: CommitResult,
+  { outcomes, confirmations, deadLetters }: CommitResult,
 ): void {
-  for (const outcome of outcomes) events[outcome]++;
+  const { events } = counters;
+  counters.confirmations += confirmations;
+  for (const outcome of outcomesOf(chunk.rows, outcomes)) events[outcome]++;
   events.dead_letter += deadLetters.length;
   events.erased += chunk.deadLetters.length - deadLetters.length;
   events.skipped += chunk.skipped;

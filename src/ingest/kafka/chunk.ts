@@ -1,7 +1,9 @@
 import type { KafkaMessage } from 'kafkajs';
 
 import { MICROS_PER_MILLI } from '../../ground/time.ts';
-import type { DeadLetter, RevisionBatch } from '../../store/batch.ts';
+import type { DeadLetter, Outcome, RevisionBatch } from '../../store/batch.ts';
+import type { FieldRow } from '../../store/fields.ts';
+import type { SchemaRegistry } from '../formats/schema-registry.ts';
 import type { MapRecord } from '../mapping.ts';
 import type { Prepare } from '../prepare.ts';
 import type { MappedRecord, Rejection, SourceRecord } from '../source-record.ts';
@@ -10,6 +12,10 @@ import type { MappedRecord, Rejection, SourceRecord } from '../source-record.ts'
 export interface Chunk {
   rows: RevisionBatch;
   deadLetters: DeadLetter[];
+  /** See `CommitRequest`. */
+  fields?: FieldRow[];
+  /** To be called when the commit is over, however it went, or is not to come about. */
+  release: () => void;
   skipped: number;
   /** The timestamp of the last record, µs. */
   reached: number;
@@ -19,6 +25,7 @@ interface ChunkParts {
   config: { name: string };
   map: MapRecord;
   prepare: Prepare;
+  schemas?: Pick<SchemaRegistry, 'load'> | undefined;
 }
 
 /** A message as a record. Key and value are views of the fetched bytes, good until the commit. */
@@ -48,10 +55,11 @@ export function sourceRecord(
 
 /**
  * Maps and prepares records of one partition, in order. Those that cannot become revisions are dead
- * letters. `now` is when they arrived, µs. Rejects only as `prepare` does.
+ * letters. `now` is when they arrived, µs. Rejects only as `prepare` does, and when the registry of
+ * their schemas does not answer.
  */
 export async function buildChunk(
-  { config, map, prepare }: ChunkParts,
+  { config, map, prepare, schemas }: ChunkParts,
   records: readonly SourceRecord[],
   now: number,
 ): Promise<Chunk> {
@@ -60,6 +68,7 @@ export async function buildChunk(
   const mapped: MappedRecord[] = [];
   const mappedFrom: SourceRecord[] = [];
   let skipped = 0;
+  await schemas?.load(records);
   for (const record of records) {
     const mapping = map(record, now);
     if (mapping.kind === 'rejected') deadLetters.push(deadLetter(source, record, mapping));
@@ -69,11 +78,23 @@ export async function buildChunk(
       mappedFrom.push(record);
     }
   }
-  const { rows, rejected } = await prepare(mapped);
+  const { rows, rejected, fields, release = () => {}, ...passed } = await prepare(mapped);
+  skipped += passed.skipped ?? 0;
   for (const reason of rejected) {
     deadLetters.push(deadLetter(source, mappedFrom[reason.index]!, reason));
   }
-  return { rows, deadLetters, skipped, reached: records.at(-1)!.timestamp };
+  const reached = records.at(-1)!.timestamp;
+  return { rows, deadLetters, ...(fields && { fields }), release, skipped, reached };
+}
+
+/** The outcome of each record that has one: of its own revision, which is its first. */
+export function* outcomesOf(
+  { offsets }: RevisionBatch,
+  outcomes: readonly Outcome[],
+): Iterable<Outcome> {
+  for (let row = 0; row < outcomes.length; row++) {
+    if (row === 0 || offsets[row] !== offsets[row - 1]) yield outcomes[row]!;
+  }
 }
 
 function deadLetter(

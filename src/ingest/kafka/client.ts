@@ -1,11 +1,11 @@
 import { createRequire } from 'node:module';
-import { promisify } from 'node:util';
-import { zstdCompress, zstdDecompress } from 'node:zlib';
 
-import kafkajs, { type Kafka, logLevel, type SASLOptions } from 'kafkajs';
+import kafkajs, { type Kafka, type KafkaConfig, logLevel } from 'kafkajs';
 
 import { assert } from '../../ground/assert.ts';
+import { readSecret, readSecretFile, readSetting } from '../secret.ts';
 import type { KafkaConnection } from '../source-config.ts';
+import { registerCodecs } from './codecs.ts';
 
 /** Where a source writes what it meets; a pino logger is one. */
 export interface Log {
@@ -18,16 +18,15 @@ export interface Log {
 /** The retries of one request. What lasts longer is the business of whoever supervises the client. */
 const RETRY = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 };
 
-/** A Kafka client; nothing is connected yet. */
+/** A Kafka client; nothing is connected yet. Throws BAD_CONFIG for a file that cannot be read. */
 export function createClient(connection: KafkaConnection, clientId: string, log: Log): Kafka {
   mendRequestQueue();
-  const { CompressionCodecs, CompressionTypes } = kafkajs;
-  CompressionCodecs[CompressionTypes.ZSTD] = () => ZSTD;
+  registerCodecs();
   return new kafkajs.Kafka({
     brokers: connection.brokers,
     clientId,
-    ssl: connection.ssl,
-    ...(connection.sasl && { sasl: connection.sasl as SASLOptions }),
+    ssl: tlsOf(connection.ssl),
+    ...(connection.sasl && { sasl: saslOf(connection.sasl) }),
     connectionTimeout: 5_000,
     requestTimeout: 30_000,
     // kafkajs has other defaults when NODE_ENV is `test`; a test is to see what production does.
@@ -43,15 +42,35 @@ export function createClient(connection: KafkaConnection, clientId: string, log:
   });
 }
 
-// Node compresses with zstd itself. Snappy and LZ4 have no codec here.
-const ZSTD = {
-  async compress(encoder: { buffer: Buffer }): Promise<Buffer> {
-    return await promisify(zstdCompress)(encoder.buffer);
-  },
-  async decompress(buffer: Buffer): Promise<Buffer> {
-    return await promisify(zstdDecompress)(buffer);
-  },
-};
+function tlsOf(config: KafkaConnection['ssl']): NonNullable<KafkaConfig['ssl']> {
+  if (typeof config === 'boolean') return config;
+  const { server_name, ...files } = config;
+  const read = Object.entries(files).flatMap(([name, path]) =>
+    path === undefined ? [] : [[name, readSetting(`kafka.ssl.${name}`, path)]],
+  );
+  return {
+    ...(Object.fromEntries(read) as Record<string, string>),
+    ...(server_name !== undefined && { servername: server_name }),
+  };
+}
+
+function saslOf(config: NonNullable<KafkaConnection['sasl']>): NonNullable<KafkaConfig['sasl']> {
+  if (config.mechanism === 'oauthbearer') {
+    const { mechanism, token_file } = config;
+    return {
+      mechanism,
+      oauthBearerProvider: async () => ({
+        value: readSecretFile('kafka.sasl.token_file', token_file),
+      }),
+    };
+  }
+  const { mechanism, username } = config;
+  return {
+    mechanism,
+    username,
+    password: readSecret('kafka.sasl', config),
+  } as NonNullable<KafkaConfig['sasl']>;
+}
 
 interface RequestQueue {
   pending: unknown[];

@@ -6,6 +6,8 @@ type EventResult = Outcome | 'dead_letter' | 'skipped';
 export interface SourceCounters {
   /** Records by what became of them (A4). */
   events: Record<EventResult, number>;
+  /** Revisions whose vector is that of the one before: records that changed nothing that is read. */
+  confirmations: number;
   /** Commits that changed nothing, because the stored offset had moved. */
   fenced: number;
   /** Batches that were tried again after the store or the embedder failed. */
@@ -21,6 +23,7 @@ export interface SourceCounters {
 export function newCounters(): SourceCounters {
   return {
     events: { latest: 0, history: 0, duplicate: 0, erased: 0, dead_letter: 0, skipped: 0 },
+    confirmations: 0,
     fenced: 0,
     retries: 0,
     crashes: 0,

@@ -32,6 +32,8 @@ export async function mindDataLoss(
       `${message}; set on_data_loss: continue to go on from offset ${held.low}`,
     );
   }
+  // Of a topic that was made anew, offsets come again.
+  if (is === 'shrunk') await destination.publishLettersAgain(position);
   await destination.advance(position, stored, held.low);
   position.resume(held.low);
   if (is === 'lost') counters.recordsLost += Number(held.low - stored);

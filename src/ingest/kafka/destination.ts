@@ -1,11 +1,13 @@
 import { TidemarkError } from '../../ground/errors.ts';
 import { type CommitResult, RevisionBatch } from '../../store/batch.ts';
 import type { ModelVersion } from '../../store/catalogue.ts';
+import { lettersKey } from '../../store/drained.ts';
 import { vectorBytes } from '../../store/dtype.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionStore } from '../../store/version-store.ts';
 import type { SourceConfig } from '../source-config.ts';
 import type { Chunk } from './chunk.ts';
+import { storePosition } from './outbox.ts';
 
 /** The stored offset was not the expected one: another wrote, and this one's work counts for nothing. */
 export class Fenced extends Error {
@@ -38,7 +40,7 @@ export class Destination {
 
   /** Commits a chunk with the offset after it (A12). The answer may say that it was fenced. */
   async commit(
-    { rows, deadLetters }: Pick<Chunk, 'rows' | 'deadLetters'>,
+    { rows, deadLetters, fields }: Pick<Chunk, 'rows' | 'deadLetters' | 'fields'>,
     { topic, partition }: { topic: string; partition: number },
     expected: bigint | undefined,
     next: bigint,
@@ -48,6 +50,7 @@ export class Destination {
     return await this.store.commit(feature_view, version, {
       rows,
       deadLetters,
+      ...(fields && { fields }),
       offset: { source: name, topic, partition, expected, next },
     });
   }
@@ -62,6 +65,15 @@ export class Destination {
     const rows = new RevisionBatch(vectorBytes(dim, dtype), 0);
     const { fenced } = await this.commit({ rows, deadLetters: [] }, at, expected, next);
     if (fenced) throw new Fenced();
+  }
+
+  /** Has the dead letters of a partition published from its first one on, where they are. */
+  async publishLettersAgain(at: { topic: string; partition: number }): Promise<void> {
+    const { name: source } = this.config;
+    const { topic, partition } = at;
+    const key = lettersKey({ source, topic, partition });
+    const stored = this.versionStore().offsets.next(key);
+    if (stored !== undefined) await storePosition(this.store, this.config, key, stored, 0n);
   }
 
   /** Throws when the version is not the one that records were prepared for. */

@@ -14,9 +14,10 @@ export class SourceHalted extends Error {
 
 /** True when trying again cannot mend it, or could make it worse. */
 export function isHalting(error: unknown): boolean {
-  if (error instanceof SourceHalted || error instanceof AssertionFailed) return true;
-  if (error instanceof TidemarkError) return error.code === 'STORE_CORRUPT';
-  return causes(error).some(({ name }) => name === 'KafkaJSNotImplemented');
+  if (error instanceof AssertionFailed) return true;
+  // A client wraps what its codecs throw.
+  if (causes(error).some((cause) => cause instanceof SourceHalted)) return true;
+  return error instanceof TidemarkError && error.code === 'STORE_CORRUPT';
 }
 
 /** The end that an error brings. */
@@ -26,10 +27,6 @@ export function endOf(error: unknown): SessionEnd {
 
 /** What went wrong, from the innermost cause, which is what a person can act on. */
 export function messageOf(error: unknown): string {
-  const missing = causes(error).find(({ name }) => name === 'KafkaJSNotImplemented');
-  if (missing !== undefined) {
-    return `a batch cannot be decompressed (${missing.message}); gzip, zstd and none can be read`;
-  }
   return causes(error).at(-1)?.message ?? String(error);
 }
 

@@ -1,15 +1,21 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { assert } from '../../ground/assert.ts';
+import { TidemarkError } from '../../ground/errors.ts';
 import type { ModelVersion } from '../../store/catalogue.ts';
 import type { Store } from '../../store/store.ts';
+import { namesSchemas } from '../formats/encodings.ts';
+import { SchemaRegistry } from '../formats/schema-registry.ts';
 import { compileMapping } from '../mapping.ts';
 import { type Prepare, vectorPreparer } from '../prepare.ts';
 import type { KafkaConnection, SourceConfig } from '../source-config.ts';
+import { checkSourceFields } from '../source-fields.ts';
+import type { SourceRecord } from '../source-record.ts';
+import { buildChunk, type Chunk } from './chunk.ts';
 import { createClient, type Log } from './client.ts';
 import { newCounters, type SourceCounters } from './counters.ts';
 import { Destination } from './destination.ts';
-import { endOf, type SessionEnd } from './session-end.ts';
+import { endOf, type SessionEnd, SourceHalted } from './session-end.ts';
 import { type Pace, Session } from './session.ts';
 
 export interface SourceOptions {
@@ -61,6 +67,7 @@ const PACE: Pace = { tick: 5_000, silence: 60_000, retry: 500, retryLongest: 10_
 export class KafkaSource {
   readonly counters: SourceCounters = newCounters();
   private options: SourceOptions;
+  private schemas: SchemaRegistry | undefined;
   private session: Session | undefined;
   private stopping = new AbortController();
   private running: Promise<void> | undefined;
@@ -69,10 +76,11 @@ export class KafkaSource {
 
   constructor(options: SourceOptions) {
     assert(
-      options.config.format !== 'json_fields' || options.preparer !== undefined,
+      options.config.content !== 'fields' || options.preparer !== undefined,
       'a source of texts is given what prepares them',
     );
     this.options = options;
+    this.schemas = registryOf(options);
   }
 
   /** Starts reading, in the background. Whether it succeeds is for `status` to say. */
@@ -103,6 +111,22 @@ export class KafkaSource {
       lag_seconds: position.lagSeconds(now),
     }));
     return { name, ...this.state(), partitions };
+  }
+
+  get config(): SourceConfig {
+    return this.options.config;
+  }
+
+  /**
+   * Maps and prepares records of one partition that were read before, as if they came now.
+   * Rejects as `buildChunk` does, and with VIEW_NOT_FOUND, VERSION_NOT_FOUND.
+   */
+  async prepareAgain(records: readonly SourceRecord[]): Promise<Chunk> {
+    const { config, store, futureSkewMax, preparer = vectorPreparer } = this.options;
+    const { target } = new Destination(store, config);
+    const map = compileMapping(config, target, futureSkewMax, this.schemas);
+    const parts = { config, map, prepare: preparer(target), schemas: this.schemas };
+    return await buildChunk(parts, records, store.clock());
   }
 
   private state(): { state: SourceState; message?: string } {
@@ -144,6 +168,7 @@ export class KafkaSource {
       // The view may be made, or made anew, while the source waits for it.
       const destination = new Destination(store, config);
       const { target } = destination;
+      requireFields(config, target);
       const groupId = [config.group_prefix, config.name, config.feature_view, config.version].join(
         '-',
       );
@@ -152,7 +177,8 @@ export class KafkaSource {
         client: createClient(connection, groupId, log),
         groupId,
         destination,
-        map: compileMapping(config, target, futureSkewMax),
+        map: compileMapping(config, target, futureSkewMax, this.schemas),
+        schemas: this.schemas,
         prepare: preparer(target),
         counters: this.counters,
         pace,
@@ -163,4 +189,22 @@ export class KafkaSource {
       return endOf(error);
     }
   }
+}
+
+/** What a person must mend is not tried again. */
+function requireFields(config: SourceConfig, target: ModelVersion): void {
+  try {
+    checkSourceFields(config, target);
+  } catch (error) {
+    throw error instanceof TidemarkError ? new SourceHalted(error.message) : error;
+  }
+}
+
+/** Where one is named; topics of CloudEvents say themselves what they are encoded in. */
+function registryOf({ config, connection }: SourceOptions): SchemaRegistry | undefined {
+  if (connection.registry === undefined) return undefined;
+  const topics = Object.entries(config.mappings).flatMap(([topic, { encoding, envelope }]) =>
+    namesSchemas(encoding) || envelope === 'cloudevents' ? [topic] : [],
+  );
+  return new SchemaRegistry(connection.registry, topics);
 }

@@ -4,7 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { Follower } from '../../../src/ingest/follow/follower.ts';
 import { RevisionBatch } from '../../../src/store/batch.ts';
@@ -86,7 +86,7 @@ test('an empty store that follows a leader becomes what it is, and stays it', as
   expect(replica.follower!.status()).toMatchObject({
     state: 'following',
     connected: true,
-    hasCaughtUp: true,
+    isReady: true,
     lag_seqs: 0,
     lag_seconds: 0,
   });
@@ -350,7 +350,7 @@ test('who follows a replica follows it on when it is promoted, and after that', 
   last.follow(middle.url);
   await caughtUp(leader.store, last.store);
   await middle.follower!.stop();
-  await middle.store.replica.promote();
+  await middle.store.replica.promote(Math.random);
   await push(middle.store, 'job', anyRows(10));
   await caughtUp(middle.store, last.store);
   expectAlike(middle.store, last.store);
@@ -383,7 +383,7 @@ test('a promoted replica goes on above all that its leader gave; who has no more
 
   const newest = replica.store.version('job', 'v1').counters().lastCreated;
   clock.now -= 1_000;
-  await replica.store.replica.promote();
+  await replica.store.replica.promote(Math.random);
   expect(replica.store.following).toBeUndefined();
   expect(replica.store.snapshot).toBeGreaterThan(tail);
   await push(replica.store, 'job', [{ id: 'new', event: 1, vector: [2, 2] }]);
@@ -395,7 +395,9 @@ test('a promoted replica goes on above all that its leader gave; who has no more
   expect(added!.entityId).toBe('new');
   expect(added!.seq).toBeGreaterThan(leader.store.snapshot);
   expect(added!.created).toBeGreaterThanOrEqual(newest);
-  await expect(replica.store.replica.promote()).rejects.toMatchObject({ code: 'NOT_A_REPLICA' });
+  await expect(replica.store.replica.promote(Math.random)).rejects.toMatchObject({
+    code: 'NOT_A_REPLICA',
+  });
   await replica.serve();
 
   behind.reopen();
@@ -407,11 +409,33 @@ test('a promoted replica goes on above all that its leader gave; who has no more
     node.follow(replica.url);
     await expect.poll(() => node.follower!.status().state).toBe('diverged');
     expect(node.follower!.status()).toMatchObject({
-      hasCaughtUp: false,
+      isReady: false,
       message: expect.stringContaining('follow with an empty directory') as string,
     });
   }
   await expectSound(behind, replica, leader, ahead);
+});
+
+test('a promotion that fails leaves the replica following, and one that is asked for twice is done once', async () => {
+  const leader = await startLeader();
+  const replica = newNode();
+  const follower = replica.follow(leader.url);
+  await caughtUp(leader.store, replica.store);
+  vi.spyOn(replica.store.catalogue, 'branch').mockImplementationOnce(() => {
+    throw new Error('no room');
+  });
+  await expect(follower.promote(Math.random)).rejects.toThrow('no room');
+  await push(leader.store, 'job', anyRows(10));
+  await caughtUp(leader.store, replica.store);
+  expectAlike(leader.store, replica.store);
+  await expect
+    .poll(() => follower.status())
+    .toMatchObject({ state: 'following', isReady: true, lag_seqs: 0 });
+  await Promise.all([follower.promote(Math.random), follower.promote(Math.random)]);
+  expect(replica.store.catalogue.lineage().parents).toHaveLength(1);
+  await expect(follower.promote(Math.random)).rejects.toMatchObject({ code: 'NOT_A_REPLICA' });
+  expect(follower.status()).toMatchObject({ state: 'stopped', isReady: false });
+  await push(replica.store, 'job', anyRows(10));
 });
 
 test('a leader that has no more than the replica that was promoted can follow it', async () => {
@@ -421,7 +445,7 @@ test('a leader that has no more than the replica that was promoted can follow it
   await caughtUp(leader.store, replica.store);
   await leader.stop();
   await replica.follower!.stop();
-  await replica.store.replica.promote();
+  await replica.store.replica.promote(Math.random);
   await replica.serve();
   await push(replica.store, 'job', anyRows(30));
   leader.reopen();
@@ -483,7 +507,7 @@ test('a replica that has more than its leader, as one restored from an old copy,
     .poll(() => replica.follower!.status())
     .toMatchObject({
       state: 'diverged',
-      message: expect.stringContaining('has not come as far as this store') as string,
+      message: expect.stringMatching(/cannot go on from there .*empty directory/) as string,
     });
 });
 

@@ -50,7 +50,7 @@ test('a hashing tokenizer wants an input for its weights', () => {
     ...manifest,
     tokenizer: {
       kind: 'hashing',
-      scheme: 'words-ngrams-fnv1a32',
+      scheme: 'words-ngrams-fnv1a32-256ths',
       buckets: 100,
       ngram_min: 3,
       ngram_max: 2,

@@ -65,7 +65,7 @@ test.each([
   [
     'two poolings',
     { pooling: { pooling_mode_cls_token: true, pooling_mode_mean_tokens: true } },
-    'expected mean or CLS',
+    'expected mean, CLS or last token',
   ],
   ['a graph of another name', { graph: 'encoder.onnx' }, 'no onnx/model.onnx'],
 ])('a model with %s is refused and leaves nothing behind', async (_what, tiny, message) => {

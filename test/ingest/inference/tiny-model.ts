@@ -28,6 +28,8 @@ export interface TinyModel {
   graph?: string;
   /** The hidden size that config.json says; the graph's is 2. */
   hiddenSize?: number;
+  /** How many of the words the graph knows: it fails on the others. */
+  graphWords?: number;
 }
 
 /** A folder that is gone when the test is over. */
@@ -43,14 +45,15 @@ export async function writeTinyModel({
   pooling = { pooling_mode_mean_tokens: true },
   graph = 'onnx/model.onnx',
   hiddenSize = 2,
+  graphWords,
 }: TinyModel = {}): Promise<string> {
   const folder = await temporaryFolder();
   await mkdir(join(folder, 'onnx'));
   await mkdir(join(folder, '1_Pooling'));
   const put = (file: string, content: unknown): Promise<void> =>
     writeFile(join(folder, file), JSON.stringify(content));
-  await writeFile(join(folder, graph), lookupGraph());
-  await put('tokenizer.json', wordTokenizer());
+  await writeFile(join(folder, graph), lookupGraph(graphWords));
+  await put('tokenizer.json', wordTokenizer(Object.keys(WORDS)));
   await put('config.json', { hidden_size: hiddenSize, pad_token_id: 0 });
   await put('sentence_bert_config.json', { max_seq_length: 4, do_lower_case: false });
   await put('1_Pooling/config.json', { word_embedding_dimension: 2, ...pooling });
@@ -66,8 +69,8 @@ export async function writeTinyModel({
   return folder;
 }
 
-function lookupGraph(): Buffer {
-  const vectors = Object.values(WORDS);
+function lookupGraph(words?: number): Buffer {
+  const vectors = Object.values(WORDS).slice(0, words);
   const shape = ['rows', 'tokens'] as const;
   return encodeModel({
     name: 'lookup',
@@ -86,7 +89,7 @@ function lookupGraph(): Buffer {
 }
 
 /** Words between white space, and limits of its own that must not count. */
-function wordTokenizer(): unknown {
+export function wordTokenizer(words: readonly string[]): unknown {
   return {
     version: '1.0',
     truncation: { max_length: 1, strategy: 'LongestFirst', stride: 0, direction: 'Right' },
@@ -105,7 +108,7 @@ function wordTokenizer(): unknown {
     decoder: null,
     model: {
       type: 'WordLevel',
-      vocab: Object.fromEntries(Object.keys(WORDS).map((word, id) => [word, id])),
+      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
       unk_token: '[UNK]',
     },
   };

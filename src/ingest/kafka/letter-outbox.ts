@@ -1,0 +1,134 @@
+import type { IHeaders, Message } from 'kafkajs';
+
+import { formatInstant, type Micros } from '../../ground/time.ts';
+import type { DeadLetter } from '../../store/batch.ts';
+import { lettersKey } from '../../store/drained.ts';
+import type { PartitionKey } from '../../store/keys.ts';
+import type { Store } from '../../store/store.ts';
+import { deadLetterTopicOf } from '../source-config.ts';
+import {
+  BATCH_BYTES,
+  type Outbox,
+  type Parcel,
+  storePosition,
+  type VersionName,
+} from './outbox.ts';
+
+/** Dead letters are as long as a record may be. */
+const LETTERS_PAGE = 16;
+
+export interface LetterOutboxConfig extends VersionName {
+  /** The source's. */
+  name: string;
+  /** True for a topic of the same name with `.dlq` after it. */
+  dead_letter_topic: string | true;
+}
+
+/** The stored dead letters of a source, in the order of their offsets in each partition. */
+export class LetterOutbox implements Outbox {
+  readonly passesByTooLarge = true;
+  private store: Store;
+  private config: LetterOutboxConfig;
+  /** The partition that has had a batch last: the others come first. */
+  private turn = 0;
+
+  constructor(store: Store, config: LetterOutboxConfig) {
+    this.store = store;
+    this.config = config;
+  }
+
+  next(limit: number): Promise<Parcel | undefined> {
+    return Promise.resolve().then(() => this.read(Math.min(limit, LETTERS_PAGE)));
+  }
+
+  waiting(): { records: number } {
+    const { deadLetters } = this.files();
+    const counts = this.partitions().map((key) =>
+      deadLetters.countOfPartition(key, Number(this.position(key) ?? 0n)),
+    );
+    return { records: counts.reduce((sum, count) => sum + count, 0) };
+  }
+
+  private read(limit: number): Parcel | undefined {
+    const { deadLetters, erasures } = this.files();
+    // What was erased is on its way out, and must not leave by this door.
+    if (!erasures.settled && !erasures.none) return undefined;
+    const partitions = this.partitions();
+    for (let at = 1; at <= partitions.length; at++) {
+      const turn = (this.turn + at) % partitions.length;
+      const key = partitions[turn]!;
+      const position = this.position(key);
+      const letters = deadLetters.ofPartition(key, Number(position ?? 0n), limit);
+      if (letters.length === 0) continue;
+      this.turn = turn;
+      return this.parcelOf(key, position, letters);
+    }
+    return undefined;
+  }
+
+  private parcelOf(
+    key: PartitionKey,
+    position: bigint | undefined,
+    letters: readonly DeadLetter[],
+  ): Parcel {
+    const messages: Message[] = [];
+    let next = 0;
+    let size = 0;
+    for (const letter of letters) {
+      size += (letter.key?.byteLength ?? 0) + (letter.value?.byteLength ?? 0);
+      if (messages.length > 0 && size > BATCH_BYTES) break;
+      messages.push(messageOf(letter));
+      next = letter.position.offset + 1;
+    }
+    return {
+      topic: deadLetterTopicOf(this.config.dead_letter_topic, key.topic)!,
+      messages,
+      acknowledge: async () => {
+        await storePosition(this.store, this.config, lettersKey(key), position, BigInt(next));
+      },
+    };
+  }
+
+  private files() {
+    return this.store.version(this.config.feature_view, this.config.version);
+  }
+
+  /** Those that the source has read: every dead letter came with an offset. */
+  private partitions(): PartitionKey[] {
+    const { environment, offsets } = this.files();
+    environment.refresh();
+    return offsets.all().flatMap(({ key }) => (key.source === this.config.name ? [key] : []));
+  }
+
+  private position(key: PartitionKey): bigint | undefined {
+    return this.files().offsets.next(lettersKey(key));
+  }
+}
+
+/** The record as it came, with the reason in headers beside its own. */
+function messageOf({
+  position,
+  key,
+  value,
+  headers,
+  timestamp,
+  reason,
+  message,
+}: DeadLetter): Message {
+  const all: IHeaders = {};
+  for (const [name, bytes] of Object.entries(headers)) all[name] = bufferOf(bytes)!;
+  all['tidemark-dlq-source'] = position.source;
+  all['tidemark-dlq-topic'] = position.topic;
+  all['tidemark-dlq-partition'] = String(position.partition);
+  all['tidemark-dlq-offset'] = String(position.offset);
+  // A record need not have one.
+  if (timestamp >= 0) all['tidemark-dlq-timestamp'] = formatInstant(timestamp as Micros);
+  all['tidemark-dlq-code'] = reason;
+  all['tidemark-dlq-message'] = message;
+  return { key: bufferOf(key), value: bufferOf(value), headers: all };
+}
+
+/** kafkajs makes texts of other bytes than a Buffer's. */
+function bufferOf(bytes: Uint8Array | null): Buffer | null {
+  return bytes && Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
