@@ -23,6 +23,7 @@ try {
     bindModel: unused,
     addTexts: unused,
     embed: unused,
+    pendingOf: () => undefined,
     readiness: () => ({ ready: true, checks: {} }),
     replayLetters: unused,
     sinkTopics: [],

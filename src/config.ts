@@ -38,6 +38,12 @@ const inferenceSchema = z.strictObject({
     .max(1_000_000_000)
     .default(262_144)
     .describe('Tokens that may wait for a model: of requests, beyond, 429; of sources, they wait.'),
+  golden_cosine: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.999)
+    .describe('Least cosine of golden texts, now and then, below which a model has drifted.'),
   text_chars: z
     .int()
     .min(1)

@@ -12,6 +12,7 @@ import { Embedders } from './ingest/embedders.ts';
 import { Follower } from './ingest/follow/follower.ts';
 import { addReplicaMetrics } from './ingest/follow/metrics.ts';
 import { replicaCheck } from './ingest/follow/readiness.ts';
+import { GoldenCheck } from './ingest/golden.ts';
 import { EmbedMetrics } from './ingest/inference/metrics.ts';
 import { probeProvider, type ProviderInfo } from './ingest/inference/provider.ts';
 import { addSinkMetrics } from './ingest/kafka/sink-metrics.ts';
@@ -21,6 +22,7 @@ import { addIngestMetrics } from './ingest/metrics.ts';
 import { Pipeline } from './ingest/pipeline.ts';
 import { replayLetters } from './ingest/replay.ts';
 import { deadLetterTopicOf } from './ingest/source-config.ts';
+import type { MadeBy } from './store/golden.ts';
 import { openStore, type Store } from './store/store.ts';
 import { SkewCheck } from './timetravel/skew.ts';
 import { Upkeep } from './upkeep.ts';
@@ -46,18 +48,36 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
   const store = openStore(config.data, systemClock);
   await refuseLeaderless(store, config);
   const registry = new Registry();
+  const embedMetrics = new EmbedMetrics(registry);
   const embedders = new Embedders(
     config.models,
     config.inference,
-    new EmbedMetrics(registry),
+    embedMetrics,
     logger,
     config.remote_models,
   );
+  const golden = new GoldenCheck({
+    stored: (view, { version, created_timestamp }) => {
+      const stored = store.catalogue.golden(view, version);
+      return stored?.version_created === created_timestamp ? stored : undefined;
+    },
+    store: (view, { version }, made) => store.catalogue.putGolden(view, version, made),
+    model: (name) => {
+      const { isRemote, goldenCosine } = embedders.traits(name);
+      return {
+        madeBy: isRemote ? REMOTE : runsOn,
+        leastCosine: goldenCosine ?? config.inference.golden_cosine,
+      };
+    },
+    clock: () => store.clock(),
+    onCosine: (model, cosine) => embedMetrics.golden(model, cosine),
+  });
   const pipeline = new Pipeline({
     embedder: (name, isNew) => embedders.get(name, isNew),
     copyPooled: (view, version, hash, out) => store.version(view, version).copyPooled(hash, out),
     fields: (view, version) => store.version(view, version).fields,
     isLatestOnly: (view) => store.catalogue.mustGetView(view).history === 'latest_only',
+    checkGolden: (view, version, embedder) => golden.check(view, version, embedder),
     textCharsMax: config.inference.text_chars,
   });
   const futureSkewMax = Math.round(config.max_future_skew_seconds * 1e6);
@@ -106,8 +126,18 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
       const { text_chars: charsMax } = config.inference;
       return embedTexts({ name, ...found }, texts, dimensions, charsMax, signal);
     },
+    pendingOf: (view, version) => pipeline.pending.of(view, version),
     readiness: () =>
-      readiness(store, embedders, runsOn, sources, sinks, follower, config.follow_max_lag_seconds),
+      readiness(
+        store,
+        embedders,
+        runsOn,
+        golden,
+        sources,
+        sinks,
+        follower,
+        config.follow_max_lag_seconds,
+      ),
     replayLetters: (at, letters) => replayLetters(store, sources, at, letters),
     sinkTopics: sinkTopicsOf(config),
     promote: async () => {
@@ -123,10 +153,14 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
   });
 
   function startLeading(): void {
-    for (const name of modelsOf(store)) {
-      embedders.get(name).catch((error: unknown) => {
-        logger.error({ model: name, err: error }, 'the model cannot be used');
-      });
+    for (const { name: view, versions } of store.catalogue.views()) {
+      for (const version of Object.values(versions)) {
+        if (version.model === undefined) continue;
+        pipeline.modelName(view, version).catch((error: unknown) => {
+          const at = { feature_view: view, version: version.version, model: version.model?.name };
+          logger.error({ ...at, err: error }, 'the model cannot be used');
+        });
+      }
     }
     for (const source of sources) source.start();
     sinks.start();
@@ -170,6 +204,13 @@ function sinkTopicsOf({ sinks, sources }: Config): string[] {
   return [...new Set([...sinks.map(({ topic }) => topic), ...letters])];
 }
 
+/** Of a model that another server runs, no more is known than that. */
+const REMOTE: MadeBy = {
+  provider: 'remote',
+  device: 'another server',
+  runtime: 'OpenAI embeddings',
+};
+
 /** µs since any moment, however the clock is set. */
 function passed(): number {
   return performance.now() * MICROS_PER_MILLI;
@@ -202,6 +243,7 @@ function readiness(
   store: Store,
   embedders: Embedders,
   { provider, device }: ProviderInfo,
+  golden: GoldenCheck,
   sources: readonly KafkaSource[],
   sinks: Sinks,
   follower: Follower | undefined,
@@ -222,9 +264,12 @@ function readiness(
   for (const { name, state, message: why, circuit } of embedders.states()) {
     // A model that somebody only asked for is not what the server is there for.
     if (!inUse.has(name)) continue;
+    const { cosine, drift } = golden.stateOf(name) ?? {};
     checks[`model ${name}`] = {
-      ok: state === 'warm',
+      ok: state === 'warm' && drift === undefined,
       state,
+      ...(cosine !== undefined && { golden_cosine: cosine }),
+      ...(drift !== undefined && { message: drift }),
       ...(circuit === undefined ? { provider, device } : { provider: 'remote', circuit }),
       ...(why !== undefined && { message: why }),
     };

@@ -1,8 +1,9 @@
-import type { CatalogueEvent } from '../store/catalogue.ts';
+import type { Catalogue, CatalogueEvent } from '../store/catalogue.ts';
 import { CHANGES_FORMAT, ChangesEncoder, encodeFrame } from '../store/change-frames.ts';
 import { vectorBytes } from '../store/dtype.ts';
 import type { FeedPage } from '../store/feed.ts';
 import type { Store } from '../store/store.ts';
+import type { VersionStore } from '../store/version-store.ts';
 import { type FeedQuestion, readPages } from './change-feed.ts';
 import type { Problem } from './problem.ts';
 
@@ -62,7 +63,9 @@ async function* frames(
       made.push(...events.map((event) => encodeFrame({ type: 'event', event })));
     }
     for (const item of page.items) {
-      if ('changes' in item) made.push(encoder.encode(item.version, item.changes));
+      if ('changes' in item) {
+        made.push(encoder.encode(item.version, item.changes, partsOf(catalogue, item.version)));
+      }
     }
     whole = wholeUpTo(page, store.snapshot) ?? whole;
     made.push(
@@ -81,6 +84,11 @@ async function* frames(
     if (made === undefined) return;
     yield* made;
   }
+}
+
+/** The parts of the version's prompt; none where it has no such. */
+function partsOf(catalogue: Catalogue, { view, version }: VersionStore): string[] {
+  return Object.keys(catalogue.view(view)?.versions[version]?.model?.prompt?.parts ?? {});
 }
 
 /**

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 
 import { isMicros, formatInstant } from '../ground/time.ts';
-import { RevisionBatch } from '../store/batch.ts';
+import { type HeaderValue, RevisionBatch } from '../store/batch.ts';
 import type { Store } from '../store/store.ts';
 import { encodeCursor, type FoundLetter, type LetterFilter, readLetters } from './letter-pages.ts';
 import { JSON_TYPE } from './media.ts';
@@ -68,7 +68,14 @@ export async function deadLetterRoutes(server: ApiServer, context: Context): Pro
         body: deadLettersBody,
         response: {
           200: answer('What became of them.', replayAnswer),
-          ...problems(...writeRefusals, 'NO_MODEL', 'MODEL_INVALID', 'MODEL_CHANGED', 'OVERLOADED'),
+          ...problems(
+            ...writeRefusals,
+            'NO_MODEL',
+            'MODEL_INVALID',
+            'MODEL_CHANGED',
+            'MODEL_DRIFTED',
+            'OVERLOADED',
+          ),
         },
       },
     },
@@ -175,7 +182,7 @@ async function drop(store: Store, letters: readonly FoundLetter[]): Promise<numb
 
 function show({ view, version, letter }: FoundLetter): DeadLetterAnswer {
   const { position, timestamp, reason, message, key, value, headers } = letter;
-  const shown = Object.entries(headers).map(([name, bytes]) => [name, showBytes(bytes)] as const);
+  const shown = Object.entries(headers).map(([name, given]) => [name, showHeader(given)] as const);
   return {
     feature_view: view,
     version,
@@ -187,6 +194,11 @@ function show({ view, version, letter }: FoundLetter): DeadLetterAnswer {
     value: value && showBytes(value),
     headers: Object.fromEntries(shown),
   };
+}
+
+function showHeader(value: HeaderValue): DeadLetterAnswer['headers'][string] {
+  if (value === null || value instanceof Uint8Array) return value && showBytes(value);
+  return value.map((each) => each && showBytes(each));
 }
 
 function showBytes(bytes: Uint8Array): { base64: string; text: string | null } {

@@ -79,6 +79,11 @@ export interface Deps {
     dimensions: number | undefined;
     signal: AbortSignal;
   }) => Promise<{ vectors: Float32Array; dim: number; tokens: number }>;
+  /**
+   * The entities of a model version of which a text was taken in and waits for its vector; undefined
+   * where there are none. As they are at the moment, whatever snapshot is asked for.
+   */
+  pendingOf: (view: string, version: string) => { has(entityId: string): boolean } | undefined;
   /** Tries dead letters of a version again; see `ReplayAnswer` for the counts. */
   replayLetters: (
     at: { view: string; version: string },

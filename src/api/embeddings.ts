@@ -52,6 +52,7 @@ export async function embeddingRoutes(server: ApiServer, context: Context): Prom
             'VERSION_NOT_FOUND',
             'NOT_ACCEPTABLE',
             'MODEL_CHANGED',
+            'MODEL_DRIFTED',
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
             'OVERLOADED',

@@ -4,6 +4,7 @@ import { resolveMany } from '../timetravel/lookup.ts';
 import { ANY_AGE } from '../timetravel/question.ts';
 import { REASONS, STATUSES } from '../timetravel/status.ts';
 import { gatherRows } from './lookup-json.ts';
+import { pendingRows } from './lookup.ts';
 import { JSON_TYPE } from './media.ts';
 import { push } from './push.ts';
 import { columnTime, echoQuestion, maxAgeOf, maxAgeText, resolveQuestion } from './question.ts';
@@ -53,6 +54,7 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
       const maxAge = maxAgeOf(asked, view);
       const resolution = resolveMany(opened, [entity_id], { ...question, maxAge });
       metrics.lookedUp(view.name, resolution);
+      const [pending] = pendingRows(context, asked, view, version, [entity_id], resolution);
       const [seq] = resolution.seqs as unknown as [number];
       return {
         feature_view: view.name,
@@ -63,6 +65,7 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
         max_age: maxAgeText(maxAge),
         status: STATUSES[resolution.statuses[0]!]!,
         reason: REASONS[resolution.reasons[0]!] ?? null,
+        ...(pending !== undefined && { pending: true }),
         event_timestamp: columnTime(resolution.events[0]!),
         known_timestamp: columnTime(resolution.knowns[0]!),
         created_timestamp: columnTime(resolution.createds[0]!),

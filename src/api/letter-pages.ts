@@ -20,17 +20,21 @@ export interface FoundLetter {
   view: string;
   version: string;
   letter: DeadLetter;
+  /** The offset of its partition's last letter when the first one of them was read. */
+  end: number;
 }
 
 /** The letter that a page ended with. */
-type LetterCursor = Pick<FoundLetter, 'view' | 'version'> & { position: SourcePosition };
+type LetterCursor = Omit<FoundLetter, 'letter'> & { position: SourcePosition };
 
 /** Dead letters are as long as a record may be. */
 const PAGE = 16;
 
 /**
  * Dead letters by view, version and position, after those up to the cursor. What was erased and is
- * on its way out is not among them (A8). Nothing is held open between two of them.
+ * on its way out is not among them (A8). Nothing is held open between two of them. Of a partition
+ * those that came after its first one was read are not among them either: whoever works them off
+ * comes to an end, however fast others come.
  * Throws VIEW_NOT_FOUND, VERSION_NOT_FOUND, BAD_REQUEST for a version without its view.
  */
 export async function* readLetters(
@@ -47,21 +51,29 @@ export async function* readLetters(
     if (after !== undefined && isBefore(at, after)) continue;
     const isSame = after?.view === at.view && after.version === at.version;
     let last = isSame ? after.position : undefined;
+    let end = isSame ? after.end : 0;
     for (;;) {
       const page = readPage(store, at, filter, last);
       for (const letter of page) {
-        last = letter.position;
-        if (fits(store, at, letter, filter)) yield { ...at, letter };
+        const { position } = letter;
+        if (last === undefined || !isOnePartition(last, position)) {
+          end = lastOffset(store, at, position);
+        }
+        last = position;
+        if (position.offset > end) continue;
+        if (fits(store, at, letter, filter)) yield { ...at, letter, end };
         await pace.rest();
       }
       if (page.length < PAGE) break;
+      // What else the partition has came later.
+      if (last!.offset > end) last = { ...last!, offset: Number.MAX_SAFE_INTEGER };
     }
   }
 }
 
-export function encodeCursor({ view, version, letter }: FoundLetter): string {
+export function encodeCursor({ view, version, letter, end }: FoundLetter): string {
   const { source, topic, partition, offset } = letter.position;
-  const cells = [view, version, source, topic, partition, offset];
+  const cells = [view, version, source, topic, partition, offset, end];
   return Buffer.from(JSON.stringify(cells)).toString('base64url');
 }
 
@@ -87,6 +99,20 @@ function readPage(
     if (letter !== undefined) found.push(letter);
   }
   return found;
+}
+
+function lastOffset(
+  store: Store,
+  { view, version }: { view: string; version: string },
+  position: SourcePosition,
+): number {
+  // It may have been taken out, or the view dropped, since it was read.
+  if (store.catalogue.view(view) === undefined) return position.offset;
+  return store.version(view, version).deadLetters.lastOffset(position) ?? position.offset;
+}
+
+function isOnePartition(a: SourcePosition, b: SourcePosition): boolean {
+  return a.source === b.source && a.topic === b.topic && a.partition === b.partition;
 }
 
 function fits(
@@ -133,14 +159,14 @@ function parseCursor(text: string): LetterCursor {
   } catch {
     throw malformed();
   }
-  if (!Array.isArray(cells) || cells.length !== 6) throw malformed();
+  if (!Array.isArray(cells) || cells.length !== 7) throw malformed();
   const names: unknown[] = cells.slice(0, 4);
   const numbers: unknown[] = cells.slice(4);
   if (!names.every((each) => typeof each === 'string')) throw malformed();
   if (!numbers.every((each) => Number.isSafeInteger(each))) throw malformed();
   const [view, version, source, topic] = names as [string, string, string, string];
-  const [partition, offset] = numbers as [number, number];
-  return { view, version, position: { source, topic, partition, offset } };
+  const [partition, offset, end] = numbers as [number, number, number];
+  return { view, version, position: { source, topic, partition, offset }, end };
 }
 
 function malformed(): TidemarkError {

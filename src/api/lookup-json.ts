@@ -37,7 +37,7 @@ export function jsonAnswer(
 }
 
 /** What a result is of, in every format. */
-export function describeResult({ name, view, version, maxAge }: Resolved) {
+export function describeResult({ name, view, version, maxAge, pending }: Resolved) {
   return {
     name,
     feature_view: view.name,
@@ -45,6 +45,7 @@ export function describeResult({ name, view, version, maxAge }: Resolved) {
     dim: version.dim,
     dtype: version.dtype,
     max_age: maxAgeText(maxAge),
+    ...(pending.length > 0 && { pending: [...pending] }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { VectorPool } from '../store/vectors.ts';
 import { resolveMany } from '../timetravel/lookup.ts';
 import { ANY_AGE, type Question } from '../timetravel/question.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
+import { ERASED } from '../timetravel/status.ts';
 import type { Limits } from './limits.ts';
 import { isPerhapsMisread } from './media.ts';
 import { maxAgeOf, resolveQuestion } from './question.ts';
@@ -20,6 +21,8 @@ export interface Resolved {
   maxAge: number;
   vectors: VectorPool;
   resolution: Resolution;
+  /** Rows whose entity has a text that waits for its vector. */
+  pending: readonly number[];
   /** Takes note of one row of the matrix of this result, once it is gathered. */
   watch?: (matrix: Uint8Array) => void;
 }
@@ -75,7 +78,8 @@ export function resolveLookups(
     const ofView = { ...question, maxAge };
     const resolution = resolveMany(opened, askedIds, ofView);
     metrics.lookedUp(view.name, resolution);
-    const result = { name, view, version, maxAge, vectors: opened.vectors, resolution };
+    const pending = pendingRows(context, body, view, version, askedIds, resolution);
+    const result = { name, view, version, maxAge, vectors: opened.vectors, resolution, pending };
     const row = sampled;
     sampled -= askedIds.length;
     if (row < 0 || row >= askedIds.length) return result;
@@ -94,6 +98,31 @@ export function resolveLookups(
     return { ...result, watch };
   });
   return { question, isAged: results.some(({ maxAge }) => maxAge !== ANY_AGE), results };
+}
+
+const NONE: readonly number[] = [];
+
+/**
+ * The rows of a question about the latest whose entity has a text that waits for its vector: a hint
+ * about what is to come, which no snapshot holds.
+ */
+export function pendingRows(
+  { pendingOf }: Context,
+  { as_of, known_at, at_snapshot }: Pick<LookupBody, 'as_of' | 'known_at' | 'at_snapshot'>,
+  view: FeatureView,
+  { version }: ModelVersion,
+  ids: readonly string[],
+  { reasons }: Resolution,
+): readonly number[] {
+  if ((as_of ?? known_at ?? at_snapshot ?? undefined) !== undefined) return NONE;
+  const waiting = pendingOf(view.name, version);
+  if (waiting === undefined) return NONE;
+  const rows: number[] = [];
+  // Of an erased entity nothing is told, nor is its text going to be stored.
+  ids.forEach((id, row) => {
+    if (reasons[row] !== ERASED && waiting.has(id)) rows.push(row);
+  });
+  return rows;
 }
 
 /** The empty text, which no entity can be called, for what is no id: its row is INVALID. */

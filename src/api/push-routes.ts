@@ -67,6 +67,7 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
             'VIEW_NOT_FOUND',
             'VERSION_NOT_FOUND',
             'MODEL_CHANGED',
+            'MODEL_DRIFTED',
             'MODEL_UNAVAILABLE',
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',

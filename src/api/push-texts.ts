@@ -35,10 +35,15 @@ export class PushTexts {
     const refused = new Map<number, TidemarkError>();
     try {
       for (;;) {
-        const before = refused.size;
-        for (const { version, batch } of targets) await this.addTo(version, batch, refused, signal);
-        // What was put together with a refused record is put together without it.
-        if (refused.size === before) break;
+        const found = new Map<number, TidemarkError>();
+        for (const { version, batch } of targets) {
+          await this.addTo(version, batch, refused, found, signal);
+        }
+        if (found.size === 0) break;
+        // What was put together with a refused record is put together without it. Nobody's turn is
+        // kept meanwhile: others take theirs in the order of the versions, too.
+        this.release();
+        this.refuseFirst(found, refused);
       }
     } catch (error) {
       this.release();
@@ -65,7 +70,8 @@ export class PushTexts {
   private async addTo(
     version: ModelVersion,
     batch: RevisionBatch,
-    refused: Map<number, TidemarkError>,
+    refused: ReadonlyMap<number, TidemarkError>,
+    found: Map<number, TidemarkError>,
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { version: name, model } = version;
@@ -73,8 +79,6 @@ export class PushTexts {
     const rows = this.rows.kinds.flatMap((kind, row) =>
       (kind === TEXT || (kind === TOMBSTONE && isPutTogether)) && !refused.has(row) ? [row] : [],
     );
-    this.made.get(name)?.release();
-    this.made.delete(name);
     if (rows.length === 0) return;
     const records = rows.map((row) => this.recordOf(row));
     const { addTexts } = this.context;
@@ -82,10 +86,23 @@ export class PushTexts {
     const said = new Map<number, SaidRow[]>();
     for (const [at, row] of rows.entries()) {
       const revisions = added.rows[at]!;
-      if (revisions instanceof TidemarkError) refused.set(row, revisions);
+      if (revisions instanceof TidemarkError) found.set(row, revisions);
       else said.set(row, revisions);
     }
     this.made.set(name, { rows: said, fields: added.fields, release: added.release });
+  }
+
+  /** Of every entity the first: without it the others may be in order. */
+  private refuseFirst(
+    found: ReadonlyMap<number, TidemarkError>,
+    refused: Map<number, TidemarkError>,
+  ): void {
+    const entities = new Set<string>();
+    for (const [row, error] of [...found].toSorted(([a], [b]) => a - b)) {
+      const id = this.rows.entityIds[row]!;
+      if (!entities.has(id)) refused.set(row, error);
+      entities.add(id);
+    }
   }
 
   private recordOf(row: number): TextRecord {

@@ -49,6 +49,8 @@ export type ErrorCode =
   | 'MODEL_INVALID'
   /** The model on disk is not the one that made the version's vectors. */
   | 'MODEL_CHANGED'
+  /** The model makes other vectors than it made for the version: the message says since when and where. */
+  | 'MODEL_DRIFTED'
   /** The version's model cannot run now: `/readyz` says why; try again after a moment. */
   | 'MODEL_UNAVAILABLE'
   /** The model dies of this text, whenever it runs: mend the text, or the model. */

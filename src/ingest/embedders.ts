@@ -15,7 +15,7 @@ const FIRST_WAIT_MS = 1_000;
 const WAIT_MS_MAX = 60_000;
 /** Before a remote model is asked again after a failure, ms: the first time, and at most. */
 const FIRST_BACKOFF_MS = 250;
-const BACKOFF_MS_MAX = 30_000;
+const BACKOFF_MS_MAX = 10_000;
 /** Texts that may wait in a lane, however short they are: each holds some memory. */
 const QUEUE_TEXTS = 65_536;
 
@@ -39,6 +39,8 @@ export interface EmbeddersSettings {
 /** A model at work. */
 interface Opened {
   embedder: Embedder & { readonly status: BatcherStatus };
+  /** See the manifest. */
+  goldenCosine?: number | undefined;
   /** Fewer numbers that its vectors can be cut to. */
   matryoshka: readonly number[];
   /** Of a remote model. */
@@ -118,6 +120,12 @@ export class Embedders {
     }
   }
 
+  /** Of a model at work: whether another server runs it, and the cosine that its manifest asks for. */
+  traits(name: string): { isRemote: boolean; goldenCosine: number | undefined } {
+    const goldenCosine = this.entries.get(name)?.opened?.goldenCosine;
+    return { isRemote: this.remotes.has(name), goldenCosine };
+  }
+
   /** Of every model that was asked for. */
   states(): EmbedderState[] {
     return [...this.entries].map(([name, { opened, failure }]) => {
@@ -177,6 +185,7 @@ export class Embedders {
     return {
       embedder: this.batcherOf(name, backend),
       matryoshka: model.manifest.matryoshka ?? [],
+      goldenCosine: model.manifest.golden_cosine,
     };
   }
 

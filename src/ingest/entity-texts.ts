@@ -5,6 +5,7 @@ import type { FieldRow } from '../store/fields.ts';
 import type { FieldChanges } from './field-changes.ts';
 import { EntityRows, type FieldSource, type Parts, type Said } from './parts.ts';
 import type { TextInput } from './pipeline.ts';
+import { formatValue } from './prompt.ts';
 import { UNSAID } from './source-record.ts';
 import type { Turns } from './turns.ts';
 
@@ -72,10 +73,7 @@ export async function addEntityTexts(
 ): Promise<AddedTexts> {
   const parts = model?.prompt?.parts;
   if (parts === undefined) {
-    const claims = records.map((record) =>
-      record.part === undefined ? [claimOf(record)] : noParts(),
-    );
-    const rows = await embedClaims(batch, records, claims, using);
+    const rows = await addWhole(batch, records, using);
     return { rows, fields: undefined, release: () => {} };
   }
   const release = await using.turns.take(records.map(({ entityId }) => entityId));
@@ -84,6 +82,24 @@ export async function addEntityTexts(
   } catch (error) {
     release();
     throw error;
+  }
+}
+
+async function addWhole(
+  batch: RevisionBatch,
+  records: readonly TextRecord[],
+  using: EntityTextsParts,
+): Promise<AddedTexts['rows']> {
+  const refused = new Map<number, TidemarkError>();
+  for (;;) {
+    const claims = records.map((record, at) => {
+      const refusal = refused.get(at);
+      if (refusal !== undefined) return refusal;
+      return record.part === undefined ? [claimOf(record)] : noParts();
+    });
+    const rows = await embedClaims(batch, records, claims, using);
+    // Where each stands for itself, one that is refused changes nothing about the others.
+    if (!using.isLatestOnly || !refuseFirst(records, rows, refused)) return rows;
   }
 }
 
@@ -109,11 +125,25 @@ async function addParts(
   for (;;) {
     const fields: FieldRow[] = [];
     const claims = sayAll(records, parts, using.fields(), refused, fields);
-    const before = refused.size;
     const rows = await embedClaims(batch, records, claims, using);
-    for (const [at, row] of rows.entries()) if (row instanceof TidemarkError) refused.set(at, row);
-    if (refused.size === before) return { rows, fields };
+    if (!refuseFirst(records, rows, refused)) return { rows, fields };
   }
+}
+
+/** Of every entity the first record that is refused: without it the next may be in order. */
+function refuseFirst(
+  records: readonly TextRecord[],
+  rows: AddedTexts['rows'],
+  refused: Map<number, TidemarkError>,
+): boolean {
+  const found = new Set<string>();
+  for (const [at, row] of rows.entries()) {
+    if (!(row instanceof TidemarkError) || refused.has(at)) continue;
+    const { entityId } = records[at]!;
+    if (!found.has(entityId)) refused.set(at, row);
+    found.add(entityId);
+  }
+  return found.size > 0;
 }
 
 /** What each record leads to; what is refused here is put among the `refused`. */
@@ -140,14 +170,15 @@ function sayAll(
       entities.set(entityId, entity);
     }
     try {
-      const rows = rowsOf(record, parts);
+      const rows = rowsOf(record, parts).map((row) => entity.merged(row));
       for (const row of rows) requireTold(entity, row);
+      const said = rows.flatMap((row) => entity.say(row));
       fields.push(...rows);
       // Of what several rows say of one moment the last one says it all.
       const claims = new Map<string, Claim>();
-      for (const said of rows.flatMap((row) => entity.say(row))) {
-        const input = said.fields && { fields: said.fields };
-        claims.set(`${said.event} ${said.known}`, { ...said, input });
+      for (const each of said) {
+        const input = each.fields && { fields: each.fields };
+        claims.set(`${each.event} ${each.known}`, { ...each, input });
       }
       return [...claims.values()];
     } catch (error) {
@@ -178,7 +209,10 @@ function rowsOf({ entityId, event, known, part, input }: TextRecord, parts: Part
   const fields: Record<string, unknown> = {};
   for (const name of parts[part]!) {
     const value = Object.hasOwn(given, name) ? given[name] : null;
-    if (value !== UNSAID) fields[name] = value ?? null;
+    if (value === UNSAID) continue;
+    // Before anybody compares it, or keeps it.
+    formatValue(name, value);
+    fields[name] = value ?? null;
   }
   return [{ entityId, part, event, known, fields }];
 }

@@ -1,8 +1,10 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
+import { delaysMetric } from './delays.ts';
 import type { KafkaSource } from './kafka/source.ts';
 import type { Pipeline } from './pipeline.ts';
 
+const VISIBLE = 'tidemark_ingest_event_to_visible_seconds';
 const STATES = ['starting', 'running', 'degraded', 'halted', 'stopped'] as const;
 
 /** Adds what the sources and the pipeline count; read when the metrics are asked for. */
@@ -43,6 +45,13 @@ export function addIngestMetrics(
     (put) => {
       eachSource((source, { counters }) => put({ source }, counters.confirmations));
     },
+  );
+  registry.registerMetric(
+    delaysMetric(
+      VISIBLE,
+      'From the timestamp of a record until what it led to could be read.',
+      () => sources.map((source) => [{ source: source.status().name }, source.counters.visible]),
+    ),
   );
   addFieldMetrics(registry, pipeline);
   counter(

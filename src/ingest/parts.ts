@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 
+import { TidemarkError } from '../ground/errors.ts';
 import type { FieldRow } from '../store/fields.ts';
 
 /*
@@ -26,6 +27,8 @@ export interface FieldSource {
 }
 
 const PAGE = 8;
+/** Revisions that one record may lead to: they are made in one go. */
+const SAID_MAX = 10_000;
 
 /** What was said of one entity, as far back as rows that are yet to be said can reach. */
 export class EntityRows {
@@ -64,9 +67,18 @@ export class EntityRows {
     return [...untold];
   }
 
+  /** The row with what was said of its part at just that moment, where it does not say otherwise. */
+  merged(row: FieldRow): FieldRow {
+    const there = this.rows
+      .get(row.part)!
+      .find(({ event, known }) => event === row.event && known === row.known);
+    if (row.fields === null || !there?.fields) return row;
+    return { ...row, fields: { ...there.fields, ...row.fields } };
+  }
+
   /**
    * Adds a row, and gives the revisions that it leads to: its own, and those at later moments that
-   * were said to be otherwise.
+   * were said to be otherwise. Throws LIMIT_EXCEEDED, with nothing added.
    */
   say(row: FieldRow): Said[] {
     const before = new Map(this.rows);
@@ -84,6 +96,10 @@ export class EntityRows {
         // After one that is said anew, what follows it may have gone without saying.
         hasChanged ||= isOwn || !isSaid;
         if (hasChanged) said.push({ event, known, fields });
+        if (said.length > SAID_MAX) {
+          this.rows.set(row.part, before.get(row.part)!);
+          throw tooMuch(row);
+        }
         last = fields;
       }
     }
@@ -134,6 +150,13 @@ export class EntityRows {
     }
     return fields;
   }
+}
+
+function tooMuch({ part }: FieldRow): TidemarkError {
+  return new TidemarkError(
+    'LIMIT_EXCEEDED',
+    `what the record says of the part ${part} changes more than ${SAID_MAX} later moments of the entity, expected fewer`,
+  );
 }
 
 function isWithin(row: FieldRow, event: number, known: number): boolean {

@@ -11,8 +11,9 @@ import { FieldChanges } from './field-changes.ts';
 import type { AskOptions, Embedder } from './inference/embedder.ts';
 import { hashInput, normaliseText } from './model-input.ts';
 import type { FieldSource } from './parts.ts';
+import { Pending } from './pending.ts';
 import type { Prepare, Prepared } from './prepare.ts';
-import { compilePrompt, type Prompt, type PromptConfig } from './prompt.ts';
+import { compilePrompt, type Prompt } from './prompt.ts';
 import { rejection } from './source-record.ts';
 import { Turns } from './turns.ts';
 
@@ -49,6 +50,8 @@ export interface PipelineSettings {
   fields(view: string, version: string): FieldSource;
   /** Whether of the records that come together only an entity's last one is of interest. */
   isLatestOnly(view: string): boolean;
+  /** Whether the model still makes the vectors of the version; throws MODEL_DRIFTED. */
+  checkGolden?(view: string, version: ModelVersion, embedder: Embedder): Promise<void>;
   /** Longest text that is embedded, in UTF-16 units. */
   textCharsMax: number;
 }
@@ -65,6 +68,8 @@ export class Pipeline {
   private coalescer = new Coalescer();
   /** Of each model version, by its name. */
   private turns = new Map<string, Turns>();
+  /** The entities of texts on their way. */
+  readonly pending = new Pending();
   /** By the name of a model version with a prompt. */
   readonly fieldChanges = new Map<string, FieldChanges>();
 
@@ -98,7 +103,7 @@ export class Pipeline {
    * Adds a payload to the batch for every input: one for those that are equal. Gives for each input
    * its payload, `DELETED` where an empty text means that, or the reason that it has none (BAD_INPUT,
    * EMPTY_TEXT, or what the embedder says of the text).
-   * Throws NO_MODEL, MODEL_CHANGED, and what the embedder throws: then the batch has payloads that
+   * Throws NO_MODEL, MODEL_CHANGED, MODEL_DRIFTED, and what the embedder throws: then the batch has payloads that
    * no row points at, and is not to be used.
    */
   async addTexts(
@@ -134,16 +139,22 @@ export class Pipeline {
       waiting.push({ hash: inputHash, key, text });
       return key;
     });
+    /** A model may give numbers that are too large for the dtype: of that text alone (A14). */
+    const fill = (vector: Float32Array, inputHash: Buffer): number | TidemarkError => {
+      try {
+        writeNumbers(vector, version.dim, version.dtype, batch.nextPayload());
+        return batch.addFilled(inputHash);
+      } catch (error) {
+        if (error instanceof TidemarkError) return error;
+        throw error;
+      }
+    };
     const { vectors, fresh } = await this.coalescer.embed(embedder, waiting, options);
     this.counts.repeated += waiting.length - fresh;
     this.counts.embedded += fresh;
     for (const [at, { hash: inputHash, key }] of waiting.entries()) {
       const vector = vectors[at]!;
-      if (vector instanceof TidemarkError) payloads.set(key, vector);
-      else {
-        writeNumbers(vector, version.dim, version.dtype, batch.nextPayload());
-        payloads.set(key, batch.addFilled(inputHash));
-      }
+      payloads.set(key, vector instanceof TidemarkError ? vector : fill(vector, inputHash));
     }
     return keys.map((key) => {
       if (key instanceof TidemarkError) return key;
@@ -174,7 +185,19 @@ export class Pipeline {
       changes: prompt && getOrMake(this.fieldChanges, name, () => new FieldChanges(prompt.fields)),
       isLatestOnly: this.settings.isLatestOnly(view),
     };
-    return addEntityTexts(version, batch, records, using);
+    const waiting = records.flatMap(({ entityId, input }) => (input === null ? [] : [entityId]));
+    const settle = this.pending.add(view, version.version, waiting);
+    try {
+      const added = await addEntityTexts(version, batch, records, using);
+      const release = (): void => {
+        added.release();
+        settle();
+      };
+      return { ...added, release };
+    } catch (error) {
+      settle();
+      throw error;
+    }
   }
 
   /** Prepares the records of a source of texts for commits to one model version. */
@@ -221,7 +244,7 @@ export class Pipeline {
 
   /**
    * The name of the model that made the version's vectors, and is still that one.
-   * Throws NO_MODEL, MODEL_CHANGED, MODEL_UNAVAILABLE.
+   * Throws NO_MODEL, MODEL_CHANGED, MODEL_DRIFTED, MODEL_UNAVAILABLE.
    */
   async modelName(view: string, version: ModelVersion): Promise<string> {
     return (await this.modelOf(view, version)).name;
@@ -230,14 +253,15 @@ export class Pipeline {
   /** The embedder and the prompt that made the version's vectors, and no others (A14). */
   private async modelOf(
     view: string,
-    { version, model }: ModelVersion,
+    version: ModelVersion,
   ): Promise<{
     name: string;
     embedder: Embedder;
     prompt: Prompt | undefined;
     fingerprint: string;
   }> {
-    const name = `${view}@${version}`;
+    const { model } = version;
+    const name = `${view}@${version.version}`;
     if (model === undefined) {
       throw new TidemarkError('NO_MODEL', `the model version ${name} was made without a model`);
     }
@@ -254,6 +278,7 @@ export class Pipeline {
           'put that one back, or add a new model version',
       );
     }
+    await this.settings.checkGolden?.(view, version, embedder);
     return { name: model.name, embedder, prompt, fingerprint: model.fingerprint };
   }
 }

@@ -156,7 +156,8 @@ function cut(text: string, max: number): string {
   return text.slice(0, last >= 0xd800 && last < 0xdc00 ? max - 1 : max);
 }
 
-function formatValue(name: string, value: unknown): string {
+/** The text of a field's value. Throws BAD_INPUT for one that has none. */
+export function formatValue(name: string, value: unknown): string {
   if (!Array.isArray(value)) return formatScalar(name, value);
   return value
     .map((item) => formatScalar(name, item))

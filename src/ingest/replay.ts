@@ -89,18 +89,20 @@ async function replayRun(
   for (let left = letters; ;) {
     left = left.filter(({ position }) => store.version(view, version).deadLetters.has(position));
     if (left.length === 0) return;
-    const { rows, deadLetters, fields, skipped, release } = await source.prepareAgain(
-      left.map(recordOf),
-    );
+    const records = left.map(recordOf);
     const takenOut = left.map(({ position }) => position);
-    const request = { rows, deadLetters, takenOut, ...(fields && { fields }) };
     // A copy of the files takes letters and revisions at different moments: not between these two.
-    const commit = store.maintenance.run(view, () => store.commit(view, version, request));
-    const result = await commit.finally(release);
-    // Where one was taken by another meanwhile, the others are tried without it.
-    if (result.fenced) continue;
-    count(total, rows, result, skipped, deadLetters.length);
-    return;
+    // Nobody's turn is waited with: it is taken within.
+    const isDone = await store.maintenance.run(view, async () => {
+      const chunk = await source.prepareAgain(records);
+      const { rows, deadLetters, fields, skipped, release } = chunk;
+      const request = { rows, deadLetters, takenOut, ...(fields && { fields }) };
+      const result = await store.commit(view, version, request).finally(release);
+      // Where one was taken by another meanwhile, the others are tried without it.
+      if (!result.fenced) count(total, rows, result, skipped, deadLetters.length);
+      return !result.fenced;
+    });
+    if (isDone) return;
   }
 }
 

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 
 import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
+import type { HeaderValue } from '../store/batch.ts';
 import { parseEntityId } from '../store/entity-id.ts';
 
 /** A record as a source delivers it, before anybody has looked inside. */
@@ -10,7 +11,7 @@ export interface SourceRecord {
   offset: number;
   key: Uint8Array | null;
   value: Uint8Array | null;
-  headers: Readonly<Record<string, Uint8Array>>;
+  headers: Readonly<Record<string, HeaderValue>>;
   /** The record's own timestamp, µs; negative when it has none. */
   timestamp: number;
 }
@@ -80,9 +81,14 @@ export function keyEntityId({ key }: SourceRecord): string {
   return parseEntityId(parseUtf8(key, 'key'));
 }
 
-/** The text of a header, or undefined where the record does not have it. Throws BAD_RECORD. */
+/**
+ * The text of a header, or undefined where the record does not have it or it has no value. Of those
+ * with one name the last is the one that Kafka's own clients look up. Throws BAD_RECORD.
+ */
 export function header({ headers }: SourceRecord, name: string): string | undefined {
-  return Object.hasOwn(headers, name) ? parseUtf8(headers[name]!, `header ${name}`) : undefined;
+  const given = Object.hasOwn(headers, name) ? headers[name]! : null;
+  const value = given === null || given instanceof Uint8Array ? given : given.at(-1)!;
+  return value === null ? undefined : parseUtf8(value, `header ${name}`);
 }
 
 /** The record's own timestamp, µs. Throws BAD_TIMESTAMP. */

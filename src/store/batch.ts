@@ -89,6 +89,9 @@ export class RevisionBatch {
   }
 }
 
+/** Of one name: its value, which may be none, or where the name stands more than once, all of them. */
+export type HeaderValue = Uint8Array | null | readonly (Uint8Array | null)[];
+
 /** A record that could not become a revision: kept as it came, with the reason. */
 export interface DeadLetter {
   position: SourcePosition;
@@ -98,7 +101,8 @@ export interface DeadLetter {
   /** Original bytes; null as Kafka has it. */
   key: Uint8Array | null;
   value: Uint8Array | null;
-  headers: Record<string, Uint8Array>;
+  /** Any name is possible, `__proto__` too: to be made with Object.fromEntries. */
+  headers: Readonly<Record<string, HeaderValue>>;
   /** The record's own timestamp, µs. */
   timestamp: number;
 }

@@ -12,6 +12,7 @@ import { CheckedTable } from './checked-table.ts';
 import type { Dtype } from './dtype.ts';
 import { Environment } from './environment.ts';
 import { Erasures, type ErasureScope, unpackHashes } from './erasures.ts';
+import { type Golden, packGolden, unpackGolden } from './golden.ts';
 import type { Horizon } from './horizon.ts';
 import { numberKeys, textKeys } from './keys.ts';
 
@@ -127,6 +128,7 @@ export interface Parent {
 /** What a catalogue holds at one moment, but for its events. */
 export interface CatalogueState {
   views: FeatureView[];
+  golden: { view: string; version: string; golden: Golden }[];
   firstEvents: CatalogueEvent[];
   /** The seq of the last event. */
   lastEvent: number;
@@ -162,6 +164,10 @@ const VERSION_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 /** True for names that can stand in a path, a reference `view@version` and a column. */
 export function isViewName(name: string): boolean {
   return NAME.test(name);
+}
+
+function goldenKey(view: string, version: string): string {
+  return `golden ${view}@${version}`;
 }
 
 export function isVersionName(name: string): boolean {
@@ -361,6 +367,7 @@ export class Catalogue {
       this.dropped.put(name, new Uint8Array(1));
       for (const version of Object.keys(this.byName.get(name)!.versions)) {
         this.generationTable.remove(`${name}/${version}`);
+        this.meta.remove(goldenKey(name, version));
       }
       this.addEvent({ ...at, type: 'view_dropped', view: name });
     });
@@ -532,8 +539,25 @@ export class Catalogue {
     await this.environment.flushed();
   }
 
+  /** What a model version's model made of golden texts; undefined where that is not known. */
+  golden(view: string, version: string): Golden | undefined {
+    const value = this.meta.get(goldenKey(view, version));
+    return value && unpackGolden(value);
+  }
+
+  /** Durable on return. */
+  putGolden(view: string, version: string, golden: Golden): void {
+    this.environment.commitSync(() => this.meta.put(goldenKey(view, version), packGolden(golden)));
+  }
+
   state(): CatalogueState {
     return {
+      golden: this.views().flatMap(({ name: view, versions }) =>
+        Object.keys(versions).flatMap((version) => {
+          const golden = this.golden(view, version);
+          return golden === undefined ? [] : [{ view, version, golden }];
+        }),
+      ),
       views: this.views(),
       firstEvents: this.firstEvents(),
       lastEvent: this.lastEvent(),
@@ -545,8 +569,12 @@ export class Catalogue {
   }
 
   /** Makes an empty catalogue hold what another one held; `addEvents` adds the events. */
-  fill({ views, firstEvents, receipts, lineage, erasureKey, seqReserved }: CatalogueState): void {
+  fill(state: CatalogueState): void {
+    const { views, firstEvents, receipts, lineage, erasureKey, seqReserved } = state;
     this.environment.commitSync(() => {
+      for (const { view, version, golden } of state.golden) {
+        this.meta.put(goldenKey(view, version), packGolden(golden));
+      }
       for (const view of views) this.viewTable.put(view.name, pack(view));
       for (const event of firstEvents) this.addEvent(event);
       for (const receipt of receipts) this.erasureTable.put(receipt.id, pack(receipt));

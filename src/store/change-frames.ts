@@ -4,6 +4,7 @@ import { assert } from '../ground/assert.ts';
 import type { CatalogueEvent, Lineage } from './catalogue.ts';
 import type { Change } from './change-log.ts';
 import { TOMBSTONE } from './chunk.ts';
+import type { FieldRow } from './fields.ts';
 import type { SourcePosition } from './keys.ts';
 import type { LeaderChanges } from './leader.ts';
 import { NumberSet } from './number-set.ts';
@@ -75,6 +76,8 @@ interface PackedChanges {
   offsets: Uint8Array;
   sent_ids: Uint8Array;
   vectors: Uint8Array;
+  /** Of versions whose prompt has parts. */
+  fields?: FieldRow[];
 }
 
 export const CHANGES_FORMAT = 1;
@@ -95,8 +98,11 @@ export class ChangesEncoder {
   /** By the version itself: one made anew under the same name has other vectors. */
   private sent = new WeakMap<VersionStore, NumberSet>();
 
-  /** Throws STORE_CORRUPT for a vector that is not what was written. */
-  encode(version: VersionStore, changes: readonly Change[]): Buffer {
+  /**
+   * `parts`: those of the version's prompt. Throws STORE_CORRUPT for a vector that is not what was
+   * written.
+   */
+  encode(version: VersionStore, changes: readonly Change[], parts: readonly string[] = []): Buffer {
     const column = (of: (change: Change) => number) => bytesOf(Float64Array.from(changes, of));
     const { origins, originOf } = originsOf(changes);
     const fresh = this.freshVectors(version, changes);
@@ -118,6 +124,7 @@ export class ChangesEncoder {
       offsets: column(({ position }) => position?.offset ?? -1),
       sent_ids: bytesOf(Float64Array.from(fresh)),
       vectors,
+      ...(parts.length > 0 && { fields: version.fields.atMoments(changes, parts) }),
     } satisfies PackedChanges);
   }
 
@@ -226,7 +233,8 @@ function openChanges(packed: PackedChanges): Frame {
       packed.vectors.subarray(at * vectorBytes, (at + 1) * vectorBytes),
     ]),
   );
-  return { type: 'changes', view, version, changes, vectors };
+  const { fields } = packed;
+  return { type: 'changes', view, version, changes, vectors, ...(fields && { fields }) };
 }
 
 function seal(frame: object): Buffer {

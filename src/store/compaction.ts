@@ -121,10 +121,11 @@ async function copyAndSwitch(
 ): Promise<Dropped> {
   const { view, version: name, files: old, horizon, erasures } = version;
   const upTo = writer.snapshot;
+  const isErased = (id: string): boolean => !erasures.none && erasures.has(id);
   const counters = await copyVersion(old, fresh, {
     upTo,
     horizon,
-    isErased: (id) => !erasures.none && erasures.has(id),
+    isErased,
     offsets: [],
     counters: old.counters(),
     isLate: () => false,
@@ -142,7 +143,7 @@ async function copyAndSwitch(
     const before = old.counters();
     try {
       await fresh.environment.commit(() => {
-        takeJournals(old, fresh);
+        takeJournals(old, fresh, isErased);
         for (const { key, next } of old.offsets.all()) fresh.offsets.put(key, next);
         fresh.putCounters({ ...counters, nextVectorId: before.nextVectorId });
       });
@@ -217,7 +218,11 @@ async function copyChanges(
 }
 
 /** Within a commit to `to`: what was put beside the log while the copy was made. */
-function takeJournals(from: VersionFiles, to: VersionFiles): void {
+function takeJournals(
+  from: VersionFiles,
+  to: VersionFiles,
+  isErased: (id: string) => boolean,
+): void {
   for (const hash of from.inputs.journal ?? []) {
     const vectorId = from.inputs.vectorId(hash);
     if (vectorId !== undefined && to.vectors.has(vectorId)) to.inputs.put(hash, vectorId);
@@ -227,7 +232,7 @@ function takeJournals(from: VersionFiles, to: VersionFiles): void {
     if (letter !== undefined) to.deadLetters.put(letter);
   }
   for (const key of from.fields.journal ?? []) {
-    const row = from.fields.get(key);
+    const row = isErased(key.entityId) ? undefined : from.fields.get(key);
     if (row !== undefined) to.fields.put(row);
   }
 }

@@ -82,13 +82,16 @@ function offsetsUpTo(files: VersionFiles, snapshot: number): CopyRange['offsets'
 /** Whether a dead letter or a row of fields is among these, which more are being added to. */
 function lateAmong(
   positions: readonly SourcePosition[],
-  fields: readonly FieldKey[],
+  fields: NonNullable<VersionFiles['fields']['journal']>,
 ): CopyRange['isLate'] {
   const late = new Set<string>();
   let [letters, rows] = [0, 0];
   return (came) => {
     for (; letters < positions.length; letters++) late.add(keyOf(positions[letters]!));
-    for (; rows < fields.length; rows++) late.add(keyOf(fields[rows]!));
+    for (; rows < fields.length; rows++) {
+      // One that was there is of the cut, and perhaps says by now what came later.
+      if (fields[rows]!.isNew) late.add(keyOf(fields[rows]!));
+    }
     return late.has(keyOf(came));
   };
 }

@@ -1,6 +1,6 @@
 import { pack, unpack } from 'msgpackr';
 
-import type { DeadLetter } from './batch.ts';
+import type { DeadLetter, HeaderValue } from './batch.ts';
 import { CheckedTable } from './checked-table.ts';
 import type { Environment } from './environment.ts';
 import { type PartitionKey, positionKeys, type SourcePosition } from './keys.ts';
@@ -17,13 +17,14 @@ export class DeadLetters {
 
   /** Within a commit. The same position again replaces what was there: a replay adds nothing. */
   put({ position, ...letter }: DeadLetter): void {
-    this.table.put(position, pack(letter));
+    const stored: StoredLetter = { ...letter, headers: Object.entries(letter.headers) };
+    this.table.put(position, pack(stored));
     this.journal?.push(position);
   }
 
   get(position: SourcePosition): DeadLetter | undefined {
     const value = this.table.get(position);
-    return value && { position, ...(unpack(value) as Omit<DeadLetter, 'position'>) };
+    return value && letterOf({ key: position, value });
   }
 
   has(position: SourcePosition): boolean {
@@ -46,6 +47,13 @@ export class DeadLetters {
     return this.table.range({ ...boundsOf(partition, offset), limit }).map(letterOf);
   }
 
+  /** The offset of the last dead letter of a partition. */
+  lastOffset(partition: PartitionKey): number | undefined {
+    const { start, end } = boundsOf(partition, 0);
+    const backwards = { start: end, end: start, inclusiveEnd: true, reverse: true };
+    return this.table.keysOf({ ...backwards, limit: 1 })[0]?.offset;
+  }
+
   /** How many dead letters of a partition there are from `offset` on. */
   countOfPartition(partition: PartitionKey, offset: number): number {
     return this.table.countOfRange(boundsOf(partition, offset));
@@ -56,8 +64,18 @@ export class DeadLetters {
   }
 }
 
+/**
+ * Headers as pairs: what packs objects takes some names, as `toJSON`, for something else than names.
+ * Letters that were stored before have them as an object.
+ */
+interface StoredLetter extends Omit<DeadLetter, 'position' | 'headers'> {
+  headers: DeadLetter['headers'] | [string, HeaderValue][];
+}
+
 function letterOf({ key, value }: { key: SourcePosition; value: Buffer }): DeadLetter {
-  return { position: key, ...(unpack(value) as Omit<DeadLetter, 'position'>) };
+  const { headers, ...letter } = unpack(value) as StoredLetter;
+  const entries = Array.isArray(headers) ? headers : Object.entries(headers);
+  return { position: key, ...letter, headers: Object.fromEntries(entries) };
 }
 
 function boundsOf({ source, topic, partition }: PartitionKey, offset: number) {

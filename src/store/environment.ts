@@ -60,6 +60,7 @@ export interface Table<K> {
   getKeys(options: {
     start: K | undefined;
     end?: K;
+    reverse?: boolean;
     exclusiveStart?: boolean;
     inclusiveEnd?: boolean;
     limit?: number;

@@ -55,6 +55,12 @@ export async function removeErased(
   for (const page of inPages(inputs)) {
     await commit((files) => page.forEach((hash) => files.inputs.remove(hash)));
   }
+  // Some may have been said of an entity that has no timeline any more.
+  const said =
+    version.fields.count() === 0 ? [] : (ids ?? (await erasedWithFields(version, signal)));
+  for (const page of inPages(said)) {
+    await commit(({ fields }) => page.forEach((id) => fields.removeEntity(id)));
+  }
   for (const page of pages) await commit((files) => removeTimelines(files, page, removed));
   await commit((files) => files.putErasedUpTo(upTo));
   await writer.alone(async () => version.environment.flushed());
@@ -107,7 +113,6 @@ function removeTimelines(files: VersionFiles, ids: readonly string[], removed: R
     // One that was named twice.
     if (draft.count === 0) continue;
     for (let at = 0; at < draft.count; at++) files.log.remove(draft.seq(at));
-    files.fields.removeEntity(id);
     files.timelines.remove(id);
     counters.entities--;
     counters.revisions -= draft.count;
@@ -129,6 +134,19 @@ async function erasedWithTimeline(version: VersionStore, signal: AbortSignal): P
     after = ids.at(-1);
     await pace.rest();
   }
+}
+
+async function erasedWithFields(version: VersionStore, signal: AbortSignal): Promise<string[]> {
+  const pace = new Pace();
+  const found = new Set<string>();
+  let rows = 0;
+  for (const { entityId } of version.fields.keys(PAGE)) {
+    if (version.erasures.has(entityId)) found.add(entityId);
+    if (++rows % PAGE !== 0) continue;
+    signal.throwIfAborted();
+    await pace.rest();
+  }
+  return [...found];
 }
 
 /**

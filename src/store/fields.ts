@@ -23,8 +23,8 @@ const LAST = { event: 2 ** 53, known: 2 ** 53 };
  * that was said, by entity, part, event time and known time. Of one such moment the last one counts.
  */
 export class Fields {
-  /** Rows put while somebody copies them, who must not miss them. */
-  journal: FieldKey[] | undefined;
+  /** Rows put while somebody copies them, who must not miss them; `isNew`: there was none before. */
+  journal: (FieldKey & { isNew: boolean })[] | undefined;
   private table: CheckedTable<FieldKey>;
 
   constructor(environment: Environment) {
@@ -33,13 +33,23 @@ export class Fields {
 
   /** Within a commit. The same moment again replaces what was there: a replay adds nothing. */
   put({ fields, ...key }: FieldRow): void {
+    this.journal?.push({ ...key, isNew: this.table.get(key) === undefined });
     this.table.put(key, pack(fields));
-    this.journal?.push(key);
   }
 
   get(key: FieldKey): FieldRow | undefined {
     const value = this.table.get(key);
     return value && rowOf(key, value);
+  }
+
+  /** What was said of these parts at just those moments. */
+  atMoments(
+    moments: readonly { entityId: string; event: number; known: number }[],
+    parts: readonly string[],
+  ): FieldRow[] {
+    return moments.flatMap(({ entityId, event, known }) =>
+      parts.flatMap((part) => this.get({ entityId, part, event, known }) ?? []),
+    );
   }
 
   /** The newest `limit` rows of a part that come before `before`, the newest first. */
@@ -66,6 +76,21 @@ export class Fields {
     for (const key of keys) this.table.remove(key);
   }
 
+  /** Whose rows there are, read `page` at a time; each as often as it has some. */
+  *keys(page: number): Iterable<FieldKey> {
+    let start: FieldKey | undefined;
+    for (;;) {
+      const keys = this.table.keysOf({ start, exclusiveStart: start !== undefined, limit: page });
+      yield* keys;
+      if (keys.length < page) return;
+      start = keys.at(-1);
+    }
+  }
+
+  count(): number {
+    return this.table.count();
+  }
+
   /** Every row in the order of the keys, read `page` at a time. Throws STORE_CORRUPT. */
   *entries(page: number): Iterable<FieldRow> {
     for (const { key, value } of this.table.entries(page)) yield rowOf(key, value);
@@ -78,23 +103,22 @@ function rowOf(key: FieldKey, value: Uint8Array): FieldRow {
 
 /**
  * Which rows of one part retention keeps, the newest first: those above the horizon, and below it
- * whatever still tells the value of a field there (A10).
+ * whatever still tells the value of a field there, or that the part is gone (A10).
  */
 export function* keptAt(
   rows: Iterable<FieldRow>,
   { moment }: Pick<Horizon, 'moment'>,
 ): Iterable<FieldRow> {
   const told = new Set<string>();
+  let isGone = false;
   for (const row of rows) {
     const isBelow = row.event <= moment && row.known <= moment;
-    if (!isBelow) {
-      yield row;
-      continue;
+    if (isBelow) {
+      const names = Object.keys(row.fields ?? {});
+      if (isGone || (row.fields !== null && names.every((name) => told.has(name)))) continue;
+      isGone = row.fields === null;
+      for (const name of names) told.add(name);
     }
-    if (row.fields === null) return;
-    const names = Object.keys(row.fields);
-    if (names.every((name) => told.has(name))) continue;
-    for (const name of names) told.add(name);
     yield row;
   }
 }

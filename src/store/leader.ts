@@ -1,6 +1,7 @@
 import { TidemarkError } from '../ground/errors.ts';
 import type { CatalogueEvent, Lineage } from './catalogue.ts';
 import type { Change } from './change-log.ts';
+import type { FieldRow } from './fields.ts';
 
 /** What a leader says of itself before its changes. */
 export interface Leader {
@@ -16,6 +17,8 @@ export interface LeaderChanges {
   changes: readonly Change[];
   /** The vectors that the changes point to, by id; those that were sent before may lack. */
   vectors: ReadonlyMap<number, Uint8Array>;
+  /** What was said of parts of their entities at just their moments. */
+  fields?: readonly FieldRow[];
 }
 
 /** What a leader sends. Events of the catalogue come ahead of the revisions, in their own order. */

@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer';
+
 import type { DeadLetter } from './batch.ts';
 import type { ErasedOfVersion } from './erasures.ts';
 
@@ -10,7 +12,8 @@ import type { ErasedOfVersion } from './erasures.ts';
  * Every part of the letter that could be an id of one of these lengths (UTF-16 units): it stands
  * there as a word of its own. 7 is neither in 17 nor in 0.7, and is in "job-7".
  */
-export function* partsOf(letter: DeadLetter, lengths: Iterable<number>): Iterable<string> {
+export function* partsOf(letter: DeadLetter, lengths: ReadonlySet<number>): Iterable<string> {
+  yield* measuredOf(letter, lengths);
   for (const text of textsOf(letter)) {
     for (const length of lengths) {
       for (let from = 0; from + length <= text.length; from++) {
@@ -22,8 +25,8 @@ export function* partsOf(letter: DeadLetter, lengths: Iterable<number>): Iterabl
   }
 }
 
-/** A string of JSON, whole; or what stands between blanks and punctuation. */
-const WORD = /"((?:[^"\\]|\\.)*)"|[^\s"',;|{}[\]]+/g;
+/** A string of JSON, whole; or what stands between blanks, punctuation and what is no text. */
+const WORD = /"((?:[^"\\]|\\.)*)"|[^\s\p{Cc}\ufffd"',;|{}[\]]+/gu;
 /** Numbers of vectors, which a letter may have hundreds of. */
 const FRACTION = /^[-+]?\d*\.\d+(?:[eE][-+]?\d+)?$/;
 
@@ -31,7 +34,8 @@ const FRACTION = /^[-+]?\d*\.\d+(?:[eE][-+]?\d+)?$/;
  * What a record that is about an entity would have its id as: the whole key or header, or a whole
  * string or number in the value. Far fewer than `partsOf`.
  */
-function* wordsOf(letter: DeadLetter): Iterable<string> {
+function* wordsOf(letter: DeadLetter, lengths: ReadonlySet<number>): Iterable<string> {
+  yield* measuredOf(letter, lengths);
   for (const text of textsOf(letter)) {
     yield text;
     for (const [bare, quoted] of text.matchAll(WORD)) {
@@ -44,19 +48,83 @@ function* wordsOf(letter: DeadLetter): Iterable<string> {
 /** Whether a letter seems to be about an erased entity (A8). */
 export function isAboutErased(letter: DeadLetter, erasures: ErasedOfVersion): boolean {
   if (erasures.none) return false;
-  for (const word of wordsOf(letter)) if (erasures.has(word)) return true;
+  for (const word of wordsOf(letter, erasures.lengths())) if (erasures.has(word)) return true;
   return false;
 }
 
 /** What can be read of the letter: as it stands and, where that makes a difference, without escapes. */
-function* textsOf({ key, value, headers, message }: DeadLetter): Iterable<string> {
-  for (const bytes of [key, value, ...Object.values(headers)]) {
-    if (bytes === null) continue;
-    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+function* textsOf(letter: DeadLetter): Iterable<string> {
+  for (const bytes of bytesOf(letter)) {
+    const text = bytes.toString();
     yield text;
     if (text.includes('\\')) yield unescaped(text);
   }
-  yield message;
+  yield letter.message;
+}
+
+function* bytesOf({ key, value, headers }: DeadLetter): Iterable<Buffer> {
+  for (const bytes of [key, value, ...Object.values(headers).flat()]) {
+    if (bytes !== null) yield Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+}
+
+/** UTF-8 has at most so many bytes for one UTF-16 unit. */
+const UNIT_BYTES_MAX = 3;
+/** Bytes of a letter's text that its message, JSON and the like do not have. */
+const NO_TEXT = /[^\P{Cc}\t\n\r]/u;
+
+/**
+ * Every string of one of these lengths (UTF-16 units) with its length before it, as MessagePack and
+ * Avro have strings: nothing else need part it there from what stands before and after.
+ */
+function* measuredOf(letter: DeadLetter, lengths: ReadonlySet<number>): Iterable<string> {
+  const [least, most] = [Math.min(...lengths), UNIT_BYTES_MAX * Math.max(...lengths)];
+  for (const bytes of bytesOf(letter)) {
+    if (isUtf8(bytes) && !NO_TEXT.test(bytes.toString())) continue;
+    const runs = textRuns(bytes);
+    for (let from = 1; from + least <= bytes.length; from++) {
+      if (runs[from]! < least) continue;
+      for (const length of measuresBefore(bytes, from)) {
+        if (length < least || length > most || length > runs[from]!) continue;
+        const text = bytes.toString('utf8', from, from + length);
+        if (lengths.has(text.length)) yield text;
+      }
+    }
+  }
+}
+
+/** For each byte: how many from it on are UTF-8. Most of what is no text is sorted out by that. */
+function textRuns(bytes: Buffer): Int32Array {
+  const runs = new Int32Array(bytes.length + 1);
+  for (let at = bytes.length - 1; at >= 0; at--) {
+    const size = sequenceSize(bytes[at]!);
+    let next = at + 1;
+    while (next < at + size && (bytes[next]! & 0xc0) === 0x80) next++;
+    runs[at] = size > 0 && next === at + size ? size + runs[next]! : 0;
+  }
+  return runs;
+}
+
+/** Bytes of the character that begins with this one; 0 where none does. */
+function sequenceSize(lead: number): number {
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  if (lead < 0xe0) return 2;
+  return lead < 0xf0 ? 3 : 4;
+}
+
+/** The lengths that the bytes before a string can stand for. */
+function measuresBefore(bytes: Buffer, at: number): number[] {
+  const [high, low] = [bytes[at - 2] ?? 0, bytes[at - 1]!];
+  return [
+    // MessagePack: three bits and the length, or the length in one byte or more, big-endian.
+    low & 0x1f,
+    low,
+    (high << 8) | low,
+    // Avro: twice the length, seven bits a byte, the lowest first, all bytes but the last marked.
+    low >> 1,
+    ((low << 7) | (high & 0x7f)) >> 1,
+  ];
 }
 
 const ESCAPE = /\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])/g;

@@ -11,6 +11,7 @@ import type { Change } from './change-log.ts';
 import { NotFlushed } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { unpackHashes } from './erasures.ts';
+import type { FieldRow } from './fields.ts';
 import { refuseBelowHorizon } from './horizon.ts';
 import {
   clashing,
@@ -190,12 +191,13 @@ export class Replica {
     await writer.alone(async () => {
       const touched = new Set<VersionStore>();
       try {
-        for (const { view, version, changes, vectors } of run) {
+        for (const { view, version, changes, vectors, fields = [] } of run) {
           const into = versions.mustGet(view, version);
           this.requireSameVectors(into, vectors);
           touched.add(into);
           for (let from = 0; from < changes.length; from += COMMIT_ROWS) {
-            await commitChanges(into, changes.slice(from, from + COMMIT_ROWS), vectors);
+            const rows = changes.slice(from, from + COMMIT_ROWS);
+            await commitChanges(into, rows, vectors, from === 0 ? fields : []);
           }
         }
         await Promise.all([...touched].map(async ({ environment }) => environment.flushed()));
@@ -298,10 +300,12 @@ async function commitChanges(
   { environment, files }: VersionStore,
   changes: readonly Change[],
   vectors: ReadonlyMap<number, Uint8Array>,
+  fields: readonly FieldRow[],
 ): Promise<void> {
   await environment.commit(() => {
     const counters = files.counters();
     replay(files, counters, changes, (id) => vectorOf(vectors, id));
+    for (const row of fields) files.fields.put(row);
     followOffsets(files, changes);
     files.putCounters(counters);
   });

@@ -57,6 +57,22 @@ test('a dead letter is shown as it came: bytes in base64, and as text where they
   expect(dead_letters[1]).toMatchObject({ value: null });
 });
 
+test('headers without a value and those that stand more than once are shown so', async () => {
+  const x1 = Buffer.from('x1');
+  const headers = Object.fromEntries([
+    ['none', null],
+    ['twice', [x1, null]],
+    ['__proto__', x1],
+  ]);
+  const { dead_letters } = await list(await apiWith([letter('s', 3, { headers })]));
+  const shown = { base64: x1.toString('base64'), text: 'x1' };
+  expect(Object.entries(dead_letters[0]!.headers)).toEqual([
+    ['none', null],
+    ['twice', [shown, null]],
+    ['__proto__', shown],
+  ]);
+});
+
 test('they are filtered by source, topic, code, view and version', async () => {
   const api = await apiWith([
     letter('a', 1),
@@ -95,6 +111,23 @@ test('page after page shows each of them once, whatever is dropped meanwhile', a
   expect(seen).toHaveLength(50);
   const made = await api.send('GET', '/v1/dead-letters?cursor=WyJqb2IiXQ');
   expect(made).toMatchObject({ status: 422, body: { code: 'BAD_REQUEST' } });
+});
+
+test('whoever works them off comes to an end, though each page brings as many new ones', async () => {
+  const api = await apiWith([0, 1, 2, 3, 4].map((at) => letter('s', at)));
+  const seen: string[] = [];
+  let next: string | null = null;
+  for (let page = 0; page < 20; page++) {
+    const found: DeadLettersAnswer = await list(api, `?limit=2${next ? `&cursor=${next}` : ''}`);
+    seen.push(...offsetsOf(found));
+    next = found.next;
+    if (next === null) break;
+    const deadLetters = Array.from({ length: 20 }, (_, at) => letter('s', 100 * (page + 1) + at));
+    deadLetters.push(letter('z', page));
+    await api.deps.store.commit('job', 'v1', { rows: NO_ROWS, deadLetters });
+  }
+  expect(next).toBeNull();
+  expect(seen).toEqual(['s/0', 's/1', 's/2', 's/3', 's/4', 'z/0', 'z/1']);
 });
 
 test('a page ends early where values are long', async () => {

@@ -52,6 +52,7 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
     embed: async () => {
       throw new Error('no test of the API alone has models');
     },
+    pendingOf: () => undefined,
     readiness: () => ({ ready: true, checks: { store: { ok: true } } }),
     replayLetters: async () => {
       throw new Error('no test of the API alone has sources');

@@ -37,6 +37,25 @@ test('a model is shown with its fingerprint', async () => {
   expect(JSON.parse(json.out)).toMatchObject({ name: 'hashing', manifest: { dim: 128 } });
 });
 
+test('a remote model is listed and shown, with what the server calls it and without its key', async () => {
+  const config = join(tempDirectory(), 'tidemark.yaml');
+  const far = { name: 'far', url: 'http://tei:8080/v1', model: 'org/theirs', dim: 64 };
+  const key = join(tempDirectory(), 'key');
+  writeFileSync(key, 'my-secret');
+  writeFileSync(config, JSON.stringify({ remote_models: [{ ...far, api_key_file: key }] }));
+  const list = await run(['model', 'list', '--config', config]);
+  expect(list.out).toMatch(/^far +64 {2}remote +org\/theirs at http:\/\/tei:8080\/v1$/m);
+  const shown = await run(['model', 'show', 'far', '--config', config]);
+  expect(shown.out).toMatch(/^fingerprint +[0-9a-f]{64}$/m);
+  const all = await run(['model', 'list', '--config', config, '--json']);
+  const one = await run(['model', 'show', 'far', '--config', config, '--json']);
+  expect(JSON.parse(all.out).models.at(-1)).toEqual(JSON.parse(one.out));
+  expect(JSON.parse(one.out)).toMatchObject({ name: 'far', remote: far });
+  for (const { out, code } of [list, shown, all, one]) {
+    expect([code, out.includes('my-secret')]).toEqual([0, false]);
+  }
+});
+
 test.each([
   ['show', 'nosuch'],
   ['pull', 'nosuch'],

@@ -9,7 +9,7 @@ import { tempDirectory } from '../support/temp.ts';
 
 const TEXTS = ['Night nurse in Bern', 'Baker', 'Baker and pastry cook, Biel', 'x'];
 
-/** A card and its driver; ONNX Runtime's CUDA libraries are for whoever runs this to install. */
+/** A card and its driver; the provider is for whoever runs this to install: tidemark model cuda. */
 const hasGpu = existsSync('/dev/nvidia0');
 
 async function embed(provider: Provider): Promise<Float32Array[]> {

@@ -19,7 +19,7 @@ interface Said {
 function upkeepOf(
   store: Store,
   interval_seconds: number,
-  passed: () => number = store.clock,
+  passed: () => number = () => store.clock(),
 ): { upkeep: Upkeep; said: Said[] } {
   const said: Said[] = [];
   const say =

@@ -104,6 +104,10 @@ function ask({ store }: Setting, asOf: number, knownAt?: number): unknown {
   return [...numbers];
 }
 
+function say(event: number, a: string): TextRecord {
+  return { entityId: 'ada', event, known: event, input: { fields: { a } } };
+}
+
 const vectorOf = (text: string): number[] => [text.length, text.charCodeAt(0)];
 
 test('the parts of an entity make one text, as of the time of what changed', async () => {
@@ -193,6 +197,78 @@ test('a record whose text is refused has said nothing: those after it are made w
   expect(ask(all, 5)).toEqual(vectorOf('Chef, : I bake'));
 });
 
+test('what is refused takes no later record with it that is in order without it', async () => {
+  const all = await setUp();
+  const records = [resume(1, 'x'.repeat(200)), profile(2, 'Baker'), profile(3, 'Chef')];
+  expect(await commit(all, records)).toEqual(['BAD_INPUT', 1, 1]);
+  expect(ask(all, 3)).toEqual(vectorOf('Chef, :'));
+  const latest = await setUp(
+    { prompt: { template: '{{a}}', fields: ['a'] } },
+    { isLatestOnly: true },
+  );
+  expect(await commit(latest, [say(1, 'first'), say(2, 'second'), say(3, '')])).toEqual([
+    0,
+    1,
+    'EMPTY_TEXT',
+  ]);
+  expect(ask(latest, 3)).toEqual(vectorOf('second'));
+});
+
+test('of two records of one moment the second keeps what it does not tell from the first', async () => {
+  const all = await setUp();
+  const records = [
+    profile(1, 'Old', 1, ['old']),
+    profile(5, 'Baker', 5, ['bread']),
+    profile(5, 'Chef', 5, UNSAID),
+  ];
+  await commit(all, records);
+  expect(ask(all, 5)).toEqual(vectorOf('Chef, bread:'));
+  await commit(all, [profile(6, 'Cook', 6, UNSAID)]);
+  expect(ask(all, 6)).toEqual(vectorOf('Cook, bread:'));
+});
+
+test('a value that is no text is refused before it is compared or kept', async () => {
+  let deep: unknown = 'x';
+  for (let depth = 0; depth < 50_000; depth++) deep = [deep];
+  for (const isLatestOnly of [false, true]) {
+    const all = await setUp({ prompt: PROMPT }, { isLatestOnly });
+    const records = [
+      profile(1, 'Baker', 1, deep),
+      profile(1, 'Baker', 1, deep),
+      profile(2, 'Chef'),
+    ];
+    expect(await commit(all, records)).toEqual(['BAD_INPUT', 'BAD_INPUT', 1]);
+  }
+});
+
+test('a record that would change more moments than can be is refused, and changes none', async () => {
+  const all = await setUp();
+  const records = Array.from({ length: 200 }, (_, at) => profile(10 + at, 'Baker', 1_000 - at));
+  await commit(all, records);
+  expect(await commit(all, [resume(1, 'I bake', 1)])).toEqual(['LIMIT_EXCEEDED']);
+  await commit(all, [profile(2_000, 'Chef')]);
+  expect(ask(all, 2_000)).toEqual(vectorOf('Chef, :'));
+});
+
+test('numbers that are too large for the dtype are of their text alone (A14)', async () => {
+  const all = await setUp({ prompt: { template: '{{a}}', fields: ['a'] } });
+  const version = { ...all.version, dtype: 'float16' as const };
+  const batch = new RevisionBatch(4);
+  const { rows, release } = await all.pipeline.addRecords(
+    'member',
+    version,
+    batch,
+    [say(1, 'a'), say(2, '\ufffda'), say(3, 'b')],
+    { lane: 'rest' },
+  );
+  release();
+  expect(rows.map((each) => (each instanceof TidemarkError ? each.code : each.length))).toEqual([
+    1,
+    'BAD_VECTOR',
+    1,
+  ]);
+});
+
 test('what comes for an entity at once is put together one after the other', async () => {
   const all = await setUp();
   all.embedder.held = Promise.withResolvers();
@@ -225,12 +301,6 @@ test('where only the latest is wanted, of what comes together each entity’s la
 
 test('an entity that goes from A to B and back is embedded twice, and has three revisions (A4)', async () => {
   const all = await setUp({ prompt: { template: '{{a}}', fields: ['a'] } });
-  const say = (event: number, a: string): TextRecord => ({
-    entityId: 'ada',
-    event,
-    known: event,
-    input: { fields: { a } },
-  });
   for (const record of [say(1, 'A'), say(2, 'B'), say(3, 'A')]) await commit(all, [record]);
   expect(all.embedder.asked).toEqual(['A', 'B']);
   expect(all.store.version('member', 'v1').counters().revisions).toBe(3);

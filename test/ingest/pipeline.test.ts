@@ -216,3 +216,53 @@ test('records of a source keep their order and their offsets, deletes among them
   expect(rows.payloads).toEqual([0, -1, 0]);
   expect(rejected).toMatchObject([{ index: 2, code: 'EMPTY_TEXT' }]);
 });
+
+test('an entity waits from the moment its text is taken in until the commit is over', async () => {
+  const { pipeline, embedder, version } = await setUp();
+  embedder.held = Promise.withResolvers();
+  const records = ['a', 'b', 'c'].map((entityId) => ({
+    entityId,
+    event: 1,
+    known: 1,
+    input: entityId === 'c' ? null : { text: entityId },
+  }));
+  const options = { lane: 'rest' } as const;
+  const adding = pipeline.addRecords('job', version, new RevisionBatch(8), records, options);
+  const waiting = (): boolean[] =>
+    ['a', 'b', 'c'].map((id) => pipeline.pending.of('job', 'v1')?.has(id) ?? false);
+  // A delete has nothing to wait for.
+  expect(waiting()).toEqual([true, true, false]);
+  embedder.held.resolve();
+  const { release } = await adding;
+  expect(waiting()).toEqual([true, true, false]);
+  release();
+  expect(waiting()).toEqual([false, false, false]);
+});
+
+test('an entity whose text could not be embedded does not wait for ever', async () => {
+  const { pipeline, embedder, version } = await setUp();
+  embedder.failure = new TidemarkError('MODEL_UNAVAILABLE', 'down');
+  const records = [{ entityId: 'a', event: 1, known: 1, input: { text: 'a' } }];
+  const options = { lane: 'rest' } as const;
+  const adding = pipeline.addRecords('job', version, new RevisionBatch(8), records, options);
+  await expect(adding).rejects.toThrow('down');
+  expect(pipeline.pending.of('job', 'v1')).toBeUndefined();
+});
+
+test('what the golden texts say is asked before anything is embedded', async () => {
+  const { store, embedder, version } = await setUp();
+  const pipeline = new Pipeline({
+    embedder: async () => embedder,
+    copyPooled: () => false,
+    fields: (view, name) => store.version(view, name).fields,
+    isLatestOnly: () => false,
+    checkGolden: async () => {
+      throw new TidemarkError('MODEL_DRIFTED', 'another');
+    },
+    textCharsMax: 100,
+  });
+  await expect(
+    pipeline.addTexts('job', version, new RevisionBatch(8), [{ text: 'a' }], { lane: 'rest' }),
+  ).rejects.toMatchObject({ code: 'MODEL_DRIFTED' });
+  expect(embedder.asked).toEqual([]);
+});

@@ -28,10 +28,13 @@ function check(settings: object, prompt?: ModelBinding['prompt']): void {
 }
 
 test('a source that says what the prompt reads, or all that there is, is in order', () => {
-  check({}, PROMPT);
-  check({ fields: 'after' }, PROMPT);
-  check({ fields: { title: 'title', place: 'site.city' } }, PROMPT);
-  check({ part: 'role', fields: { title: 'title' } }, PARTS);
+  const inOrder: [object, typeof PROMPT][] = [
+    [{}, PROMPT],
+    [{ fields: 'after' }, PROMPT],
+    [{ fields: { title: 'title', place: 'site.city' } }, PROMPT],
+    [{ part: 'role', fields: { title: 'title' } }, PARTS],
+  ];
+  for (const [settings, prompt] of inOrder) expect(() => check(settings, prompt)).not.toThrow();
 });
 
 test.each([

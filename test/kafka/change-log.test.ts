@@ -1,4 +1,4 @@
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 
 import { Unpackr } from 'msgpackr';
 import { expect, onTestFinished, test } from 'vitest';
@@ -9,7 +9,9 @@ import { openModel } from '../../src/ingest/inference/models.ts';
 import { pullModel } from '../../src/ingest/inference/pull.ts';
 import { startTidemark } from '../../src/main.ts';
 import { seeded } from '../model/random.ts';
+import { pythonWith, runPython } from '../python.ts';
 import {
+  CHANGE_LOG,
   changeLogLines,
   changeLogMissing,
   type PostingChange,
@@ -26,6 +28,7 @@ const unpackr = new Unpackr({ int64AsType: 'number', useRecords: false });
 /** The bundled model, or `minilm` for the real one, which is fetched when it is not there. */
 const MODEL = process.env['CHANGE_LOG_MODEL'] ?? 'hashing';
 const MODELS = resolve('.cache/models');
+const CHECK = join(import.meta.dirname, 'check_change_log.py');
 
 interface Matrix {
   results: [
@@ -55,9 +58,17 @@ describeKafka('a real change log', () => {
       const events = changes.length;
       const embedded = count('tidemark_ingest_inputs_total{result="embedded"}');
       const dead = count('tidemark_ingest_events_total{source="postings",result="dead_letter"}');
+      const duplicates = count(
+        'tidemark_ingest_events_total{source="postings",result="duplicate"}',
+      );
+      const confirmed = count('tidemark_ingest_confirmations_total{source="postings"}');
+      const deletes = changes.filter(({ after }) => after === null).length;
+      const changed = events - deletes - duplicates - confirmed;
       process.stdout.write(
-        `${events} events, ${embedded} inferences of ${texts.size} distinct texts, ` +
-          `${events - embedded} shared or deleted, ${dead} dead, ${seconds.toFixed(1)} s (${MODEL})\n`,
+        `${events} events, ${deletes} deletes, ${duplicates} duplicates, ${confirmed} confirmations: ` +
+          `${changed} texts after change detection (${(events / changed).toFixed(2)} events each), ` +
+          `${embedded} inferences after dedupe (${(events / embedded).toFixed(2)} events each), ` +
+          `${texts.size} distinct texts, ${dead} dead, ${seconds.toFixed(1)} s (${MODEL})\n`,
       );
       expect(dead).toBe(0);
       expect(embedded).toBe(texts.size);
@@ -65,6 +76,8 @@ describeKafka('a real change log', () => {
       expect(count('tidemark_store_vectors{feature_view="job",version="v1"}')).toBeLessThanOrEqual(
         texts.size,
       );
+
+      if (MODEL === 'minilm') await checkWithPython(url, texts.size);
 
       const vectors = await embedAll([...texts]);
       const ids = [...new Set(changes.map(({ id }) => id))];
@@ -96,8 +109,18 @@ describeKafka('a real change log', () => {
   );
 });
 
+/** As the check in Python knows it. */
 function partitionOf(id: string): number {
   return Buffer.from(id).reduce((sum, byte) => sum + byte, 0) % PARTITIONS;
+}
+
+/** Every revision against the file, by a program in another language that shares no code with ours. */
+async function checkWithPython(url: string, texts: number): Promise<void> {
+  const python = await pythonWith(['numpy==2.4.6', 'onnxruntime==1.29.0', 'tokenizers==0.23.2']);
+  const told = [CHECK, CHANGE_LOG, url, String(PARTITIONS), join(MODELS, MODEL)];
+  const report = await runPython(python, told);
+  process.stdout.write(`${report}\n`);
+  expect(JSON.parse(report)).toMatchObject({ problems: [], distinct_texts: texts });
 }
 
 /** All events of an entity go to one partition, in the order of the file. */

@@ -62,7 +62,7 @@ export class NearlineEvents {
     const spoilt = this.random(40);
     if (spoilt === 0) return { ...where, message: { key: id, value: 'no JSON' } };
     const isDelete = spoilt < 4;
-    const after = { title: this.pick(TITLES), place: this.pick(PLACES), about: BOILERPLATE };
+    const after = { title: this.title(), place: this.pick(PLACES), about: BOILERPLATE };
     const value = { op: isDelete ? 'd' : 'u', ts_ms, id, after: isDelete ? null : after };
     return { ...where, message: { key: id, value: JSON.stringify(value) } };
   }
@@ -72,7 +72,7 @@ export class NearlineEvents {
     const value =
       this.random(12) === 0
         ? { id, ts_ms, gone: true }
-        : { id, ts_ms, gone: false, headline: this.pick(TITLES), skills: [this.pick(PLACES)] };
+        : { id, ts_ms, gone: false, headline: this.title(), skills: [this.pick(PLACES)] };
     const message = { key: id, value: JSON.stringify(value) };
     return { topic: this.topics.profiles, partition: 0, message };
   }
@@ -84,7 +84,7 @@ export class NearlineEvents {
     const isDelete = isThere && this.random(8) === 0;
     // Of one in a hundred nothing is known that it could leave unsaid.
     const isUnsaid = isThere ? this.random(3) === 0 : this.random(100) === 0;
-    const text = isUnsaid ? '__debezium_unavailable_value' : `${this.pick(TITLES)} since 1999`;
+    const text = isUnsaid ? '__debezium_unavailable_value' : `${this.title()} since 1999`;
     const row = { id, text, town: this.pick(PLACES) };
     if (isDelete) this.hasResume.delete(id);
     else if (!isUnsaid) this.hasResume.add(id);
@@ -96,6 +96,11 @@ export class NearlineEvents {
     };
     const message = { key: id, value: JSON.stringify(value) };
     return { topic: this.topics.resumes, partition: 0, message };
+  }
+
+  /** One that was there before as often as not. */
+  private title(): string {
+    return this.pick(TITLES) + (this.random(2) === 0 ? '' : ` of shift ${this.random(1_000_000)}`);
   }
 
   private pick(words: readonly string[]): string {

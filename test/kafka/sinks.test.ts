@@ -248,6 +248,32 @@ describeKafka('dead letters in a topic', () => {
     expect(String(written[2]!.value)).toBe('no JSON either');
   });
 
+  test('have headers of any name, and all that are of one name', async () => {
+    const [from, to] = [await cluster.topic(), await cluster.topic()];
+    const headers = Object.fromEntries([
+      ['__proto__', 'x1'],
+      ['constructor', 'x2'],
+      ['toJSON', 'x3'],
+      ['twice', ['a', 'b']],
+    ]);
+    await cluster.produce(from, [{ key: null, value: 'no JSON', headers }]);
+    const bench = new Bench();
+    bench.start({ topics: [from] });
+    const config = { name: 's', feature_view: 'job', version: 'v1', dead_letter_topic: to };
+    sinkOf(new LetterOutbox(bench.store, config));
+    const written = await readTopic(to);
+    await expect.poll(() => written.length, SOON).toBe(1);
+    const names = Object.entries(written[0]!.headers).filter(([name]) => name in headers);
+    // The client that reads here gives one more value under names that every object has.
+    expect(names.map(([name, value]) => [name, value.split(',').at(-1)])).toEqual([
+      ['__proto__', 'x1'],
+      ['constructor', 'x2'],
+      ['toJSON', 'x3'],
+      ['twice', 'b'],
+    ]);
+    expect(written[0]!.headers['twice']).toBe('a,b');
+  });
+
   test('one that is larger than the topic takes is passed by, and stays in the store', async () => {
     const from = await cluster.topic();
     const to = await cluster.topic(1, { 'max.message.bytes': '2000' });

@@ -30,6 +30,7 @@ describeKafka('a Kafka source', () => {
     expect(bench.offsets(1)).toEqual(range(0, 1_200));
     expect(bench.said()).toContain(`p1-7=7,${Math.fround(0.1)}`);
     expect(bench.deadLetters()).toEqual([]);
+    expect(source.counters.visible.cumulative().at(-1)).toBe(2_400);
     await expect
       .poll(() => source.status(), SOON)
       .toEqual({

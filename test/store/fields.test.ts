@@ -1,6 +1,10 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { Readable } from 'node:stream';
 
+import { expect, onTestFinished, test, vi } from 'vitest';
+
+import { ChangesEncoder, encodeFrame, readFrames } from '../../src/store/change-frames.ts';
 import { type FieldRow, keptAt } from '../../src/store/fields.ts';
+import type { LeaderItem } from '../../src/store/leader.ts';
 import { restoreBackup } from '../../src/store/restore.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { verifyStore } from '../../src/store/verify.ts';
@@ -89,7 +93,17 @@ test('compaction keeps what still tells a field at the horizon, and all above it
   await say(store, rows);
   await store.advanceHorizon('job', 40);
   await store.compact('job', 'v1');
-  expect(all(store)).toEqual(rows.slice(1, 4));
+  expect(all(store)).toEqual([...rows.slice(1, 4), rows[5]]);
+});
+
+test('that a part is gone at the horizon is kept, and what was said of it before goes (A10)', () => {
+  const rows = [
+    row('ada', 'p', 30, { a: 3 }),
+    row('ada', 'p', 20, null),
+    row('ada', 'p', 15, { a: 2 }, 50),
+    row('ada', 'p', 10, { a: 1 }),
+  ];
+  expect([...keptAt(rows, { moment: 25 })]).toEqual(rows.slice(0, 3));
 });
 
 test('what is below the horizon and was known only above it is kept', () => {
@@ -138,4 +152,67 @@ test('fields of an entity that has no timeline are found by verify', async () =>
   expect((await verifyStore(directory)).problems).toEqual([
     { where: 'job@v1: the fields of "ada"', what: 'it has no timeline' },
   ]);
+});
+
+test('what was said again while a backup was made is in it, and in the files of a compaction', async () => {
+  const store = testStore();
+  const rows = Array.from({ length: 600 }, (_, at) => row(`e${at}`, 'profile', 1, { at }));
+  await say(store, rows);
+  for (const work of ['backup', 'compact'] as const) {
+    const target = tempDirectory();
+    const done = work === 'backup' ? store.backup(target) : store.compact('job', 'v1');
+    await vi.waitUntil(() => store.version('job', 'v1').fields.journal !== undefined);
+    await say(store, [rows[599]!]);
+    await done;
+    if (work === 'compact') continue;
+    const settings = { replace: false, erasedFrom: undefined, noNewerErasures: true };
+    const directory = tempDirectory();
+    await restoreBackup(target, directory, settings, clock.read, Math.random);
+    const restored = openStore(directory, clock.read);
+    onTestFinished(async () => restored.close());
+    expect(all(restored)).toHaveLength(600);
+  }
+  expect(all(store)).toHaveLength(600);
+});
+
+test('what is said of an entity while a compaction runs that erases it is in no file (A8)', async () => {
+  const store = testStore();
+  const rows = Array.from({ length: 3_000 }, (_, at) => row(`e${at}`, 'profile', 1, { at }));
+  await say(store, [...rows, row('zzz', 'profile', 1, { secret: 'SECRET' })]);
+  const done = store.compact('job', 'v1');
+  await vi.waitUntil(() => store.version('job', 'v1').fields.journal !== undefined);
+  await say(store, [row('zzz', 'profile', 1, { secret: 'SECRET' })]);
+  await store.erase({ entity: 'job' }, ['zzz']);
+  await done;
+  await store.maintenance.run(undefined, async () => {});
+  expect(all(store)).toHaveLength(3_000);
+  await store.liftErasure({ entity: 'job' }, ['zzz']);
+  expect(store.version('job', 'v1').fields.newest('zzz', 'profile', 9)).toEqual([]);
+});
+
+test('a replica is told what was said of the parts, and goes on from there when it is promoted', async () => {
+  const leader = testStore();
+  const rows = [row('ada', 'profile', 1, { a: 1 }), row('ada', 'resume', 2, { b: [1, 'x', null] })];
+  await say(leader, rows);
+  const replica = openStore(tempDirectory(), clock.read);
+  onTestFinished(async () => replica.close());
+  const encoder = new ChangesEncoder();
+  const { items, upTo } = leader.changes({ after: 0, upTo: leader.snapshot, limit: 100 });
+  const frames = items.map((item) =>
+    'event' in item
+      ? encodeFrame({ type: 'event', event: item.event })
+      : encoder.encode(item.version, item.changes, ['profile', 'resume']),
+  );
+  await replica.replica.follow({
+    url: 'http://leader.example',
+    lineage: leader.catalogue.lineage(),
+    erasureKey: leader.catalogue.erasureKey(),
+  });
+  const told: LeaderItem[] = [];
+  for await (const { frame } of readFrames(Readable.from(frames))) {
+    if (frame.type === 'event' || frame.type === 'changes') told.push(frame);
+  }
+  await replica.replica.apply(told, upTo, leader.catalogue.seqReserved());
+  await replica.replica.promote(Math.random);
+  expect(all(replica)).toEqual(rows);
 });

@@ -11,21 +11,21 @@ export interface PostingChange {
 }
 
 /** A real change log of job postings, gzipped lines of JSON; it is not part of the project. */
-const PATH =
+export const CHANGE_LOG =
   process.env['JOB_POSTINGS_PATH'] ??
   join(import.meta.dirname, '../../../shared/data/job-postings.jsonl.gz');
 
 /** Why there is no change log to test with, undefined when there is one. Where CI is true, it must. */
 export function changeLogMissing(): string | undefined {
-  if (existsSync(PATH)) return undefined;
-  const why = `${PATH} is not there; JOB_POSTINGS_PATH says where it is`;
+  if (existsSync(CHANGE_LOG)) return undefined;
+  const why = `${CHANGE_LOG} is not there; JOB_POSTINGS_PATH says where it is`;
   if (process.env['CI'] === 'true') throw new Error(why);
   return why;
 }
 
 /** The lines as they stand, in the order of the file. */
 export function changeLogLines(): string[] {
-  return gunzipSync(readFileSync(PATH)).toString('utf8').trimEnd().split('\n');
+  return gunzipSync(readFileSync(CHANGE_LOG)).toString('utf8').trimEnd().split('\n');
 }
 
 export const PROMPT = {

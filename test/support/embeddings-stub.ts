@@ -55,7 +55,7 @@ export async function startEmbeddingsStub(): Promise<EmbeddingsStub> {
 }
 
 /** Each text its vector, as base64. */
-export const well: Manner = ({ input }, response) => {
+const well: Manner = ({ input }, response) => {
   sendData(
     response,
     input.map((text, index) => ({ index, embedding: base64Of(stubVector(text)) })),

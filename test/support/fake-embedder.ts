@@ -11,21 +11,23 @@ export class FakeEmbedder implements Embedder {
   failures = new Map<string, TidemarkError>();
   /** While it is set, nothing is answered. */
   held: PromiseWithResolvers<void> | undefined;
-  async embed(texts: readonly string[], { signal }: AskOptions): Promise<Embedded> {
+  async embed(texts: readonly string[], { signal, onText }: AskOptions): Promise<Embedded> {
     if (this.failure) throw this.failure;
     this.asked.push(...texts);
     const aborted = Promise.withResolvers<void>();
     signal?.addEventListener('abort', () => aborted.reject(signal.reason));
     await Promise.race([this.held?.promise, aborted.promise]);
-    return {
-      vectors: Float32Array.from(texts.flatMap((text) => [text.length, text.charCodeAt(0)])),
-      failures: new Map(
-        texts.flatMap((text, at) => {
-          const failure = this.failures.get(text);
-          return failure === undefined ? [] : [[at, failure]];
-        }),
-      ),
-    };
+    const vectors = Float32Array.from(texts.flatMap((text) => [text.length, text.charCodeAt(0)]));
+    const failures = new Map(
+      texts.flatMap((text, at): [number, TidemarkError][] => {
+        const failure = this.failures.get(text);
+        return failure === undefined ? [] : [[at, failure]];
+      }),
+    );
+    for (const at of texts.keys()) {
+      onText?.(at, failures.get(at) ?? vectors.subarray(at * 2, at * 2 + 2));
+    }
+    return { vectors, failures };
   }
   async close(): Promise<void> {}
 }

@@ -70,7 +70,9 @@ const deadLetter = z
     message: z.string().describe('What was expected.'),
     key: bytes.nullable(),
     value: bytes.nullable(),
-    headers: z.record(z.string(), bytes),
+    headers: z
+      .record(z.string(), z.union([bytes.nullable(), z.array(bytes.nullable())]))
+      .describe('A list where a name stands more than once.'),
   })
   .meta({ id: 'DeadLetter', description: 'A record that could not become a revision.' });
 export type DeadLetterAnswer = z.output<typeof deadLetter>;

@@ -30,7 +30,7 @@ export const embeddingsBody = z
       ),
     user: z.string().optional().describe('Not looked at.'),
   })
-  .meta({ id: 'Embeddings', examples: [{ input: ['sea salt'], model: 'hashing-256' }] });
+  .meta({ id: 'Embeddings', examples: [{ input: ['sea salt'], model: 'hashing' }] });
 export type EmbeddingsBody = z.output<typeof embeddingsBody>;
 
 export const embeddingsAnswer = z

@@ -56,6 +56,13 @@ export const status = z.enum(STATUSES).describe('Whether there is a vector.');
 const [, ...reasonNames] = REASONS;
 export const reason = z.enum(reasonNames).nullable().describe('Why there is none; else null.');
 
+const pending = z
+  .array(z.int().min(0))
+  .optional()
+  .describe(
+    'PENDING: the rows, from 0, of whose entity a text was taken in that waits for its vector. A live hint, only of questions about the latest; absent where there are none.',
+  );
+
 const lookupResult = z
   .strictObject({
     name: z.string(),
@@ -64,6 +71,7 @@ const lookupResult = z
     dim: z.int(),
     dtype: z.enum(DTYPES),
     max_age: maxAge,
+    pending,
     statuses: z.array(status),
     reasons: z.array(reason),
     event_timestamps: z
@@ -108,7 +116,7 @@ export const safetensorsAnswer = z.unknown().meta({
     'A safetensors file. For each result: `<name>.vector` [rows, dim] F32 or F16, NaN in the rows that are not PRESENT; ' +
     '`<name>.status` [rows] U8, an index into `statuses`; `<name>.reason` [rows] U8, an index into `reasons`; ' +
     '`<name>.event_timestamp` [rows] I64, µs since the epoch, −2^63 (numpy’s NaT) where there is none. ' +
-    'In `__metadata__`: `snapshot`, and as JSON `question`, `results` (name, feature_view, version, dim, dtype and max_age of each), `statuses` and `reasons`. ' +
+    'In `__metadata__`: `snapshot`, and as JSON `question`, `results` (name, feature_view, version, dim, dtype and max_age of each, and `pending` as in JSON), `statuses` and `reasons`. ' +
     'Every tensor starts on a multiple of its number’s size.',
 });
 
@@ -126,6 +134,12 @@ export const entityAnswer = z
     max_age: maxAge,
     status,
     reason,
+    pending: z
+      .boolean()
+      .optional()
+      .describe(
+        'True where a text of the entity was taken in that waits for its vector: a live hint, only of questions about the latest.',
+      ),
     event_timestamp: instantText.nullable(),
     known_timestamp: instantText.nullable(),
     created_timestamp: instantText.nullable().describe('When the revision was stored.'),

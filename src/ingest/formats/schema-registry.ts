@@ -11,8 +11,14 @@ import { schemaIdOf } from './wire-format.ts';
 const REQUEST_MS_MAX = 10_000;
 /** References of references, and so on, until they are taken for a circle. */
 const REFERENCES_DEEP = 16;
-/** What a registry says of a schema that it does not have, beside the status 404. */
-const NO_SUCH_SCHEMA = 40_403;
+/** Numbers of schemas are positive and of 32 bits. */
+const ID_MAX = 2 ** 31 - 1;
+/** How a registry says that it has no such schema; some refuse a number that they cannot have. */
+const NO_SUCH_SCHEMA = new Set([400, 404, 422]);
+/** Requests at once: few, since a batch of damage should not flood the registry. */
+const REQUESTS_AT_ONCE = 4;
+/** Before a schema that the registry did not have is asked for again. */
+const UNKNOWN_MS = 60_000;
 
 export interface RegistryConfig extends SecretConfig {
   url: string;
@@ -32,18 +38,24 @@ type Answer = z.output<typeof answerSchema>;
 
 /**
  * Schemas of a Confluent-compatible registry, each asked for once. A number that the registry does
- * not know is asked again with every batch that names it: the schema may be registered by then.
+ * not know is asked again after a while: the schema may be registered by then.
  */
 export class SchemaRegistry implements Schemas {
   private config: RegistryConfig;
   private topics: ReadonlySet<string>;
+  private now: () => number;
   private readers = new Map<number, AvroReader | TidemarkError>();
-  private unknown = new Set<number>();
+  /** Those that the registry does not have, and when it said so, ms; the oldest first. */
+  private unknown = new Map<number, { failure: TidemarkError; asked: number }>();
   private asked = new Map<number, Promise<void>>();
 
-  /** `topics`: whose keys and values name schemas. */
-  constructor(config: RegistryConfig, topics: Iterable<string>) {
+  /**
+   * `topics`: whose keys and values name schemas.
+   * `now`: ms, of a clock that never goes back.
+   */
+  constructor(config: RegistryConfig, topics: Iterable<string>, now: () => number) {
     this.config = config;
+    this.now = now;
     this.topics = new Set(topics);
   }
 
@@ -57,21 +69,44 @@ export class SchemaRegistry implements Schemas {
       if (!this.topics.has(topic)) continue;
       for (const bytes of [key, value]) {
         const id = bytes === null ? undefined : schemaIdOf(bytes);
-        if (id !== undefined && !this.readers.has(id)) missing.add(id);
+        if (id !== undefined && id <= ID_MAX && this.isMissing(id)) missing.add(id);
       }
     }
-    // One after the other: there are few, and a batch of damage should not flood the registry.
-    for (const id of missing) await this.fetchOnce(id);
+    const left = missing.values();
+    const fetchLeft = async (): Promise<void> => {
+      for (const id of left) await this.fetchOnce(id);
+    };
+    try {
+      await Promise.all(Array.from({ length: REQUESTS_AT_ONCE }, fetchLeft));
+    } finally {
+      // Where one failed, the others stop after the one that they are at.
+      missing.clear();
+    }
+    this.forgetUnknown();
   }
 
   avro(id: number): AvroReader {
     const reader = this.readers.get(id);
     if (typeof reader === 'function') return reader;
     if (reader !== undefined) throw reader;
-    if (this.unknown.has(id)) {
-      throw badRecord(`the value names the schema ${id}`, 'one that the registry has');
-    }
+    if (id > ID_MAX) throw unknownSchema(id);
+    const unknown = this.unknown.get(id);
+    if (unknown !== undefined) throw unknown.failure;
     throw new Error(`the schema ${id} was not asked for`);
+  }
+
+  private isMissing(id: number): boolean {
+    if (this.readers.has(id)) return false;
+    const unknown = this.unknown.get(id);
+    return unknown === undefined || this.now() - unknown.asked >= UNKNOWN_MS;
+  }
+
+  /** Damage can name any number. Those that a batch under way may still look for are younger. */
+  private forgetUnknown(): void {
+    for (const [id, { asked }] of this.unknown) {
+      if (this.now() - asked < 2 * UNKNOWN_MS) return;
+      this.unknown.delete(id);
+    }
   }
 
   private async fetchOnce(id: number): Promise<void> {
@@ -84,12 +119,16 @@ export class SchemaRegistry implements Schemas {
   }
 
   private async fetchReader(id: number): Promise<void> {
-    const answer = await this.get(`schemas/ids/${id}`);
-    if (answer === undefined) {
-      this.unknown.add(id);
-      return;
+    try {
+      const answer = await this.get(`schemas/ids/${id}`);
+      if (answer === undefined) throw unknownSchema(id);
+      this.readers.set(id, await this.readerOf(id, answer));
+      this.unknown.delete(id);
+    } catch (error) {
+      if (!(error instanceof TidemarkError) || error.code !== 'BAD_RECORD') throw error;
+      this.unknown.delete(id);
+      this.unknown.set(id, { failure: error, asked: this.now() });
     }
-    this.readers.set(id, await this.readerOf(id, answer));
   }
 
   private async readerOf(id: number, answer: Answer): Promise<AvroReader | TidemarkError> {
@@ -114,7 +153,9 @@ export class SchemaRegistry implements Schemas {
       if (seen.has(path)) continue;
       seen.add(path);
       const referred = await this.get(path);
-      if (referred === undefined) throw new Error(`the schema registry has no ${path}`);
+      if (referred === undefined) {
+        throw badRecord(`the schema of the value refers to ${path}`, 'one that the registry has');
+      }
       found.push(...(await this.references(referred, seen, deep - 1)), referred.schema);
     }
     return found;
@@ -140,7 +181,8 @@ export class SchemaRegistry implements Schemas {
     }
     const { status } = response;
     const body: unknown = await response.json().catch(() => undefined);
-    if (status === 404 && errorCode(body) === NO_SUCH_SCHEMA) return undefined;
+    // One that stands before the registry, or another server, does not say why as a registry does.
+    if (NO_SUCH_SCHEMA.has(status) && hasErrorCode(body)) return undefined;
     const answer = answerSchema.safeParse(body);
     if (status === 200 && answer.success) return answer.data;
     throw new Error(
@@ -150,8 +192,10 @@ export class SchemaRegistry implements Schemas {
   }
 }
 
-function errorCode(body: unknown): unknown {
-  return typeof body === 'object' && body !== null && 'error_code' in body
-    ? body.error_code
-    : undefined;
+function hasErrorCode(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && 'error_code' in body;
+}
+
+function unknownSchema(id: number): TidemarkError {
+  return badRecord(`the value names the schema ${id}`, 'one that the registry has');
 }

@@ -1,6 +1,6 @@
 import type { TidemarkError } from '../../ground/errors.ts';
 import type { Encoded } from './backend.ts';
-import type { Embedded, LaneName } from './embedder.ts';
+import type { AskOptions, Embedded, LaneName } from './embedder.ts';
 
 /** Texts that one caller asked for together, and what is known of them so far. */
 export class Ask {
@@ -15,12 +15,19 @@ export class Ask {
   /** That ran for it so far. */
   tokens = 0;
   readonly #settle = Promise.withResolvers<Embedded>();
+  readonly #onText: AskOptions['onText'];
   readonly #dim: number;
   readonly #vectors: Float32Array;
   readonly #failures = new Map<number, TidemarkError>();
   #open: number;
 
-  constructor(texts: readonly string[], lane: LaneName, dim: number, now: number) {
+  constructor(
+    texts: readonly string[],
+    { lane, onText }: Pick<AskOptions, 'lane' | 'onText'>,
+    dim: number,
+    now: number,
+  ) {
+    this.#onText = onText;
     this.texts = texts;
     this.lane = lane;
     this.since = now;
@@ -32,13 +39,16 @@ export class Ask {
 
   /** Takes the vector of a text: row `row` of `vectors`. */
   take(index: number, vectors: Float32Array, row: number): void {
-    this.#vectors.set(vectors.subarray(row * this.#dim, (row + 1) * this.#dim), index * this.#dim);
+    const vector = vectors.subarray(row * this.#dim, (row + 1) * this.#dim);
+    this.#vectors.set(vector, index * this.#dim);
+    this.#onText?.(index, vector);
     this.#close();
   }
 
   /** Notes why a text has no vector. */
   refuse(index: number, failure: TidemarkError): void {
     this.#failures.set(index, failure);
+    this.#onText?.(index, failure);
     this.#close();
   }
 

@@ -1,6 +1,9 @@
 import type { TidemarkError } from '../../ground/errors.ts';
 import type { BatchLimits } from './batches.ts';
 
+/** A text that any model takes: where it does not run, nothing does. */
+export const TRIAL_TEXT = 'trial';
+
 /** A text as a model reads it, ready to run. What else is in it is between a backend and itself. */
 export interface Encoded {
   /** As many as will run. */

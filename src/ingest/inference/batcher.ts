@@ -1,7 +1,14 @@
 import { TidemarkError, TryLater } from '../../ground/errors.ts';
 import { Ask, type Item, type ReadyItem } from './ask.ts';
-import { type Backend, BatchLost, type Encoded, type Ran, type Runner } from './backend.ts';
-import { Blame, halves, KILLS_MAX, killsOfHalf } from './blame.ts';
+import {
+  type Backend,
+  BatchLost,
+  type Encoded,
+  type Ran,
+  type Runner,
+  TRIAL_TEXT,
+} from './backend.ts';
+import { Convicts, halves, KILLS_MAX, killsOfHalf } from './blame.ts';
 import { Counting } from './counting.ts';
 import type { AskOptions, Embedded, Embedder, LaneName } from './embedder.ts';
 import { messageOf } from './failure.ts';
@@ -60,10 +67,12 @@ export class Batcher<E extends Encoded> implements Embedder {
   readonly #counting: Counting<E>;
   readonly #runTurns = new FairShare();
   readonly #rate = new ServiceRate();
-  readonly #blame = new Blame();
+  readonly #convicts = new Convicts();
   readonly #asks = new Set<Ask>();
   /** Batches that were lost, the first to go. */
   #again: Batch<E>[] = [];
+  /** A text that is beyond doubt, while it is on its way. */
+  #trial: { ask: Ask; over: Promise<void> } | undefined;
   #lastSeq = 0;
   #down: TidemarkError | undefined;
   #closing: Promise<void> | undefined;
@@ -87,7 +96,8 @@ export class Batcher<E extends Encoded> implements Embedder {
       metrics,
       refuse: (item, failure) => this.#refuse(item, failure),
       fail: (ask, reason) => this.#fail(ask, reason),
-      convict: (item, lost) => this.#convict(item, lost),
+      verdictOn: (text) => this.#convicts.verdictOn(text),
+      convict: (item, lost) => void this.#convict(item, lost),
       moved: () => this.#pump(),
     });
     this.#slots = backend.runners.map((runner) => ({
@@ -106,13 +116,14 @@ export class Batcher<E extends Encoded> implements Embedder {
     return { state: 'failed', message: this.#down.message };
   }
 
-  async embed(texts: readonly string[], { lane, signal }: AskOptions): Promise<Embedded> {
+  async embed(texts: readonly string[], options: AskOptions): Promise<Embedded> {
+    const { lane, signal } = options;
     if (this.#closing !== undefined) throw closed();
     if (texts.length === 0) return { vectors: new Float32Array(0), failures: new Map() };
     signal?.throwIfAborted();
     if (this.#down !== undefined) throw this.#noted(this.#down);
     if (lane === 'rest' && this.#lanes.rest.isFull) throw this.#noted(this.#overloaded());
-    const ask = new Ask(texts, lane, this.dim, this.#now());
+    const ask = new Ask(texts, options, this.dim, this.#now());
     this.#asks.add(ask);
     const onAbort = (): void => this.#end(ask, signal?.reason);
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -122,14 +133,18 @@ export class Batcher<E extends Encoded> implements Embedder {
       return await ask.answer;
     } finally {
       signal?.removeEventListener('abort', onAbort);
-      this.#asks.delete(ask);
-      if (this.#closing !== undefined && this.#asks.size === 0) this.#drained.resolve();
+      this.#answered(ask);
     }
   }
 
   async close(): Promise<void> {
     this.#closing ??= this.#close();
     await this.#closing;
+  }
+
+  #answered(ask: Ask): void {
+    this.#asks.delete(ask);
+    if (this.#isOver) this.#drained.resolve();
   }
 
   async #close(): Promise<void> {
@@ -194,7 +209,6 @@ export class Batcher<E extends Encoded> implements Embedder {
     }
     const tokens = tokensOf(batch.items);
     const longest = Math.max(...batch.items.map((item) => item.tokens));
-    this.#blame.acquit();
     this.#rate.note(tokens, ran.seconds);
     this.#metrics.ran(ran.seconds, batch.items.length, tokens, batch.items.length * longest);
     for (const [row, item] of batch.items.entries()) {
@@ -213,7 +227,7 @@ export class Batcher<E extends Encoded> implements Embedder {
     const kills = batch.kills + (error.isBlamed ? 1 : 0);
     const isSuspect = batch.isSuspect || error.isBlamed;
     if (kills < KILLS_MAX) this.#again.unshift({ ...batch, kills, isSuspect });
-    else if (batch.items.length === 1) this.#convict(batch.items[0]!, error);
+    else if (batch.items.length === 1) void this.#convict(batch.items[0]!, error);
     else {
       const parts = halves(batch.items).map((items) => ({
         items,
@@ -254,11 +268,48 @@ export class Batcher<E extends Encoded> implements Embedder {
     for (const ask of this.#asks) this.#fail(ask, reason);
   }
 
-  /** Fails the text that killed the model by itself, unless the model seems to fail on any. */
-  #convict(item: Item<E>, lost: BatchLost): void {
-    const verdict = this.#blame.convict(lost);
-    if (verdict.code === 'INFERENCE_FAILED') this.#refuse(item, verdict);
-    else this.#fail(item.ask, verdict);
+  /**
+   * Fails the text that killed the model by itself; where the model fails on any, as without memory,
+   * that text is not to blame, and who asked hears MODEL_UNAVAILABLE. Never rejects.
+   */
+  async #convict(item: Item<E>, lost: BatchLost): Promise<void> {
+    const { ask, index } = item;
+    if (ask === this.#trial?.ask) return this.#fail(ask, failsOnAny(lost));
+    try {
+      await this.#tryOut();
+    } catch (error) {
+      return this.#fail(ask, error);
+    }
+    this.#refuse(item, this.#convicts.add(ask.texts[index]!, lost));
+  }
+
+  /** Has a text run that is beyond doubt, by itself. Rejects with why it does not. */
+  async #tryOut(): Promise<void> {
+    if (this.#trial === undefined) {
+      const ask = new Ask([TRIAL_TEXT], { lane: 'rest' }, this.dim, this.#now());
+      this.#asks.add(ask);
+      const over = this.#runAlone(ask).finally(() => {
+        this.#trial = undefined;
+        this.#answered(ask);
+      });
+      this.#trial = { ask, over };
+    }
+    await this.#trial.over;
+  }
+
+  async #runAlone(ask: Ask): Promise<void> {
+    const queue = async (): Promise<void> => {
+      const [encoded] = await this.#backend.encode(ask.texts);
+      // Then it cannot be tried; what counts tokens lives.
+      if (encoded === undefined || encoded instanceof TidemarkError) return ask.refuse(0, encoded!);
+      const item = { ask, index: 0, seq: 0, tokens: encoded.tokens, encoded };
+      this.#again.unshift({ items: [item], kills: 0, isSuspect: true });
+      this.#pump();
+    };
+    queue().catch((error: unknown) =>
+      this.#fail(ask, error instanceof BatchLost ? failsOnAny(error) : error),
+    );
+    await ask.answer;
   }
 
   #refuse({ ask, index }: Item<E>, failure: TidemarkError): void {
@@ -303,6 +354,10 @@ export class Batcher<E extends Encoded> implements Embedder {
 
 function tokensOf(items: readonly Item[]): number {
   return items.reduce((sum, { tokens }) => sum + tokens, 0);
+}
+
+function failsOnAny({ message }: BatchLost): TidemarkError {
+  return new TidemarkError('MODEL_UNAVAILABLE', `the model fails on every text: ${message}`);
 }
 
 function closed(): TidemarkError {

@@ -1,36 +1,40 @@
+import { hash } from 'node:crypto';
+
 import { TidemarkError } from '../../ground/errors.ts';
 import type { Item } from './ask.ts';
 import type { BatchLost } from './backend.ts';
 
 /** A batch that was lost so often with nobody else to blame is halved, or its one text fails. */
 export const KILLS_MAX = 2;
-/**
- * So many texts may be found to kill their model one after another. When nothing else ran between
- * them, it is more likely that the model fails on everything, as without memory, and none is to
- * blame for that.
- */
-const CONVICTIONS_MAX = 3;
+/** Convicted texts that are remembered. */
+const CONVICTED_MAX = 10_000;
 
-/** Finds whether it is a text or the model that is to blame for batches that were lost. */
-export class Blame {
-  /** Texts that were found to kill the model since a batch last ran. */
-  #convictions = 0;
+/** The texts that were found to kill their model, by their hashes, the oldest first. */
+export class Convicts {
+  #verdicts = new Map<string, TidemarkError>();
 
-  /** The model works: what it died of were the texts. */
-  acquit(): void {
-    this.#convictions = 0;
-  }
-
-  /** What is to be said of a text that killed the model by itself: INFERENCE_FAILED of the text, MODEL_UNAVAILABLE of all. */
-  convict({ message }: BatchLost): TidemarkError {
-    if (++this.#convictions > CONVICTIONS_MAX) {
-      return new TidemarkError('MODEL_UNAVAILABLE', `the model fails on every text: ${message}`);
-    }
-    return new TidemarkError(
+  /** What is said of a text from now on; it is not given to the model again. */
+  add(text: string, { message }: BatchLost): TidemarkError {
+    const verdict = new TidemarkError(
       'INFERENCE_FAILED',
       `the model failed on this text again and again, also when it ran alone: ${message}`,
     );
+    this.#verdicts.set(nameOf(text), verdict);
+    for (const name of this.#verdicts.keys()) {
+      if (this.#verdicts.size <= CONVICTED_MAX) break;
+      this.#verdicts.delete(name);
+    }
+    return verdict;
   }
+
+  /** What was found of a text before. */
+  verdictOn(text: string): TidemarkError | undefined {
+    return this.#verdicts.size === 0 ? undefined : this.#verdicts.get(nameOf(text));
+  }
+}
+
+function nameOf(text: string): string {
+  return hash('sha256', text, 'base64');
 }
 
 export function halves<T>(items: readonly T[]): [T[], T[]] {

@@ -20,6 +20,8 @@ export interface CountingParts<E extends Encoded> {
   refuse: (item: Item<E>, failure: TidemarkError) => void;
   /** Who asked has no answer, and why. */
   fail: (ask: Ask, reason: unknown) => void;
+  /** Why a text has no vector, where it is known to kill the model. */
+  verdictOn: (text: string) => TidemarkError | undefined;
   /** A text killed what counts, by itself. */
   convict: (item: Item<E>, lost: BatchLost) => void;
   /** There may be room, or work. */
@@ -53,9 +55,11 @@ export class Counting<E extends Encoded> {
   }
 
   /** Texts that cannot be counted fail alone. Never rejects. */
-  async #count(items: readonly Item<E>[], kills: number): Promise<void> {
+  async #count(taken: readonly Item<E>[], kills: number): Promise<void> {
     const { backend, lanes, now, metrics, refuse, fail, convict } = this.#parts;
     const start = now();
+    const items = taken.filter((item) => !this.#isConvicted(item));
+    if (items.length === 0) return;
     const texts = items.map(({ ask, index }) => ask.texts[index]!);
     let encoded: (E | TidemarkError)[];
     try {
@@ -84,5 +88,15 @@ export class Counting<E extends Encoded> {
       }
     }
     metrics.tokenised((now() - start) / 1_000, truncated);
+  }
+
+  #isConvicted(item: Item<E>): boolean {
+    const { lanes, refuse, verdictOn } = this.#parts;
+    const { ask, index } = item;
+    const verdict = verdictOn(ask.texts[index]!);
+    if (verdict === undefined) return false;
+    lanes[ask.lane].leave(item);
+    refuse(item, verdict);
+    return true;
   }
 }

@@ -15,8 +15,14 @@ export const CUDA_PROVIDER = {
   requirement: 'onnxruntime-gpu==1.29.0',
   /** The wheel for one Python, whichever asks for it: the libraries have nothing to do with Python. */
   platform: [
-    ...['--python-version', '3.11', '--implementation', 'cp', '--abi', 'cp311'],
-    ...['--platform', 'manylinux_2_28_x86_64'],
+    '--python-version',
+    '3.11',
+    '--implementation',
+    'cp',
+    '--abi',
+    'cp311',
+    '--platform',
+    'manylinux_2_28_x86_64',
   ],
   wheel: 'de3caf93887ba4ad51c7d3cab04c7b464f9dd93c51047be5bfb413fd4a191e6a',
   folder: 'onnxruntime/capi',
@@ -30,12 +36,10 @@ export const CUDA_PROVIDER = {
 
 /** The Python packages that bring the libraries of CUDA that the provider loads. */
 const BROUGHT_BY: Record<string, string> = {
-  libcublas: 'nvidia-cublas~=13.0',
-  libcublasLt: 'nvidia-cublas~=13.0',
-  libcudart: 'nvidia-cuda-runtime~=13.0',
-  libcurand: 'nvidia-curand~=10.0',
-  libcufft: 'nvidia-cufft~=12.0',
-  libcudnn: 'nvidia-cudnn-cu13~=9.0',
+  libcublas: 'nvidia-cublas==13.*',
+  libcublasLt: 'nvidia-cublas==13.*',
+  libcudart: 'nvidia-cuda-runtime==13.*',
+  libcurand: 'nvidia-curand==10.*',
 };
 
 /** Where ONNX Runtime looks for its providers. */
@@ -70,14 +74,13 @@ export function missingLibraries(folder: string): string[] {
 
 /** What to do about libraries that are missing, in words. */
 export function adviceFor(missing: readonly string[]): string {
-  const isDriver = (name: string): boolean => name.startsWith('libcuda.so');
   const packages = new Set(missing.flatMap((name) => BROUGHT_BY[name.split('.')[0]!] ?? []));
   const parts = [`the loader does not find ${missing.join(', ')}`];
-  if (missing.some(isDriver)) parts.push('libcuda.so.1 comes with the driver of the NVIDIA card');
+  if (missing.includes('libcuda.so.1'))
+    parts.push('libcuda.so.1 comes with the driver of the NVIDIA card');
   if (packages.size > 0) {
-    const named = [...packages].map((each) => each).join(' ');
     parts.push(
-      `the others come with "pip install ${named}", and are found where LD_LIBRARY_PATH of the ` +
+      `the others come with "pip install ${[...packages].join(' ')}", and are found where LD_LIBRARY_PATH of the ` +
         'server names the folders nvidia/*/lib of that Python’s site-packages',
     );
   }

@@ -10,6 +10,11 @@ export interface AskOptions {
   lane: LaneName;
   /** Aborted when nobody wants the vectors any more: texts that do not run yet leave the queue. */
   signal?: AbortSignal | undefined;
+  /**
+   * Hears of every text by its index, as soon as it is known: its vector, to be copied before this
+   * returns, or why it has none. Of all of them before the answer is there.
+   */
+  onText?: ((index: number, result: Float32Array | TidemarkError) => void) | undefined;
 }
 
 /** The vectors of the texts that were asked for, and why some of them have none. */

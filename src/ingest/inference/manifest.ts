@@ -53,6 +53,11 @@ const manifestSchema = z
     dim: z.int().min(1).max(8_192),
     /** Fewer numbers of which the first ones are still a vector, once brought to length 1. */
     matryoshka: z.array(z.int().min(1)).optional(),
+    /**
+     * The least cosine between the vectors of a text at two times that passes for no change; 8-bit
+     * weights with activations scaled by the batch have a text depend a little on its company.
+     */
+    golden_cosine: z.number().min(0).max(1).optional(),
     /** The graph's names of the `[rows, tokens]` tensors that it is fed. */
     inputs: z.strictObject({
       ids: tensorName,

@@ -32,6 +32,7 @@ export class EmbedMetrics {
   private restarts: Counter<Named>;
   private remoteRequests: Counter<Named | 'outcome'>;
   private providers: Gauge<Named | 'provider'>;
+  private goldenCosines: Gauge<Named>;
 
   constructor(registry: Registry) {
     const { waiting, circuits } = this;
@@ -118,12 +119,23 @@ export class EmbedMetrics {
       labelNames: ['model', 'provider'],
       registers,
     });
+    this.goldenCosines = new Gauge({
+      name: 'tidemark_embed_golden_cosine',
+      help: 'The least cosine between vectors of golden texts that a model makes now and made once.',
+      labelNames,
+      registers,
+    });
     this.errors = new Counter({
       name: 'tidemark_embed_errors_total',
       help: 'Texts without a vector (by their own code) and asks that failed, by code.',
       labelNames: ['model', 'code'],
       registers,
     });
+  }
+
+  /** Notes how near a model is to what it was. */
+  golden(model: string, cosine: number): void {
+    this.goldenCosines.set({ model }, cosine);
   }
 
   /** Notes what runs a model. */

@@ -53,7 +53,7 @@ export async function probeProvider(provider: Provider): Promise<ProviderInfo> {
 }
 
 async function cardName(): Promise<string> {
-  const cards = await readdir(CARDS).catch(() => []);
+  const cards: string[] = await readdir(CARDS).catch(() => []);
   const [first] = cards.toSorted();
   if (first === undefined) return 'NVIDIA';
   const text = await readFile(join(CARDS, first, 'information'), 'utf8').catch(() => '');

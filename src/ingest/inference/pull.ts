@@ -40,6 +40,7 @@ const RECIPES: Record<string, Recipe> = {
       pooling: 'mean',
       normalise: true,
       dim: 384,
+      golden_cosine: 0.99,
       inputs: { ids: 'input_ids', mask: 'attention_mask', types: 'token_type_ids' },
       output: 'last_hidden_state',
       sha256: {

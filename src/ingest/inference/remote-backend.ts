@@ -1,15 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { TidemarkError, TryLater } from '../../ground/errors.ts';
-import { type Backend, BatchLost, type Encoded, type Ran, type Runner } from './backend.ts';
+import {
+  type Backend,
+  BatchLost,
+  type Encoded,
+  type Ran,
+  type Runner,
+  TRIAL_TEXT,
+} from './backend.ts';
 import type { BatchLimits } from './batches.ts';
 import { Circuit, type CircuitState } from './circuit.ts';
 import { messageOf } from './failure.ts';
 import { type RemoteAnswer, RemoteClient, RemoteFailure, TextsRefused } from './remote-client.ts';
 import { remoteFingerprint, type RemoteModel } from './remote-config.ts';
 
-/** A text that any model takes: who refuses it refuses everything. */
-const TRIAL_TEXT = 'trial';
 /** As most tokenisers cut English; other scripts have fewer tokens by their bytes. */
 const BYTES_PER_TOKEN = 4;
 
@@ -51,7 +56,7 @@ export class RemoteBackend implements Backend<RemoteText> {
 
   /**
    * Asks the server for one vector. Throws MODEL_INVALID when it is not the model that is declared,
-   * MODEL_UNAVAILABLE when it cannot be asked now, BAD_CONFIG for a key that is none.
+   * MODEL_UNAVAILABLE when it cannot be asked now.
    */
   static async start(remote: RemoteModel, settings: RemoteSettings): Promise<RemoteBackend> {
     const runner = new RemoteRunner(remote, settings);
@@ -108,7 +113,6 @@ class RemoteRunner implements Runner<RemoteText> {
       if (error instanceof RemoteFailure && error.kind !== 'denied') {
         throw new TidemarkError('MODEL_UNAVAILABLE', error.message, { cause: error });
       }
-      if (error instanceof TidemarkError && error.code === 'BAD_CONFIG') throw error;
       const message = `the remote model ${this.#remote.name} does not answer as declared: ${messageOf(error)}`;
       throw new TidemarkError('MODEL_INVALID', message, { cause: error });
     }

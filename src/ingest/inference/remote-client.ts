@@ -7,6 +7,9 @@ import { readApiKey, type RemoteModel } from './remote-config.ts';
 const NORM_TOLERANCE = 0.01;
 /** However long a server asks to be left alone. */
 const ASKS_MS_MAX = 3_600_000;
+/** Of an answer: of all that is in it beside numbers, and of a number, in digits and blanks. */
+const ANSWER_BYTES = 1_048_576;
+const NUMBER_BYTES = 64;
 /** What is shown of an answer that is an error. */
 const SAID_CHARS = 300;
 
@@ -48,10 +51,10 @@ export class RemoteClient {
     this.#environment = environment;
   }
 
-  /** Throws RemoteFailure, TextsRefused, BAD_CONFIG for a key that is none, and when aborted. */
+  /** Throws RemoteFailure, TextsRefused, and when aborted. */
   async embed(texts: readonly string[], signal: AbortSignal): Promise<RemoteAnswer> {
     const { url, model, dim, dimensions, timeout_seconds } = this.#remote;
-    const key = readApiKey(this.#remote, this.#environment);
+    const key = this.#key();
     const timeout = AbortSignal.timeout(Math.ceil(timeout_seconds * 1_000));
     let response: Response;
     let body: string;
@@ -73,7 +76,7 @@ export class RemoteClient {
         redirect: 'error',
         signal: AbortSignal.any([signal, timeout]),
       });
-      body = await response.text();
+      body = await readText(response, ANSWER_BYTES + texts.length * dim * NUMBER_BYTES);
     } catch (error) {
       signal.throwIfAborted();
       const why = timeout.aborted
@@ -85,6 +88,14 @@ export class RemoteClient {
     return this.#read(body, texts.length);
   }
 
+  #key(): string | undefined {
+    try {
+      return readApiKey(this.#remote, this.#environment);
+    } catch (error) {
+      throw new RemoteFailure('denied', messageOf(error));
+    }
+  }
+
   #refusal({ status, headers }: Response, body: string, key: string | undefined): Error {
     let said = saidIn(body);
     // Some servers repeat what they were sent.
@@ -92,7 +103,8 @@ export class RemoteClient {
     const message = `${this.#remote.url} answered ${status}${said && `: ${said}`}`;
     if (status === 400 || status === 413 || status === 422) return new TextsRefused(message);
     const asksMs = retryAfterMs(headers.get('retry-after'));
-    if (status === 429) return new RemoteFailure('busy', message, asksMs);
+    // Also of 503: a text that a server dies of does not make it say so.
+    if (status === 429 || status === 503) return new RemoteFailure('busy', message, asksMs);
     const isPassing = status >= 500 || status === 408 || status === 425;
     return new RemoteFailure(isPassing ? 'broken' : 'denied', message, asksMs);
   }
@@ -164,6 +176,18 @@ export class RemoteClient {
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null;
+}
+
+/** The body, as far as it is no longer than any answer. */
+async function readText({ body }: Response, bytesMax: number): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body ?? []) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new Error(`the answer is over ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** What an error's body says, in the words of whichever server. */

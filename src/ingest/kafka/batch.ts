@@ -42,6 +42,8 @@ export async function sendBatch(
   for (let at = 0; at < messages.length && !leave(); at += CHUNK_RECORDS) {
     const part = messages.slice(at, at + CHUNK_RECORDS);
     const records = part.map((message) => sourceRecord(topic, partition, message));
+    // Until something is committed, what waits is as old as the first that was fetched.
+    if (position.reached === undefined) position.reach(records[0]!.timestamp);
     const chunk = await buildChunk(parts, records, destination.now());
     if (leave()) {
       chunk.release();
@@ -56,10 +58,11 @@ export async function sendBatch(
     payload.resolveOffset(part.at(-1)!.offset);
     await line.add(result, (answer) => {
       count(parts.counters, chunk, answer);
+      parts.counters.visible.noteAll(chunk.timestamps, destination.now());
       sayDeadLetters(parts, answer);
       if (position.line !== line) return;
       position.stored = next;
-      position.reached = chunk.reached;
+      position.reach(chunk.timestamps.at(-1)!);
     });
   }
 }

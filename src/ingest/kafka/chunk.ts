@@ -1,7 +1,7 @@
-import type { KafkaMessage } from 'kafkajs';
+import type { IHeaders, KafkaMessage } from 'kafkajs';
 
 import { MICROS_PER_MILLI } from '../../ground/time.ts';
-import type { DeadLetter, Outcome, RevisionBatch } from '../../store/batch.ts';
+import type { DeadLetter, HeaderValue, Outcome, RevisionBatch } from '../../store/batch.ts';
 import type { FieldRow } from '../../store/fields.ts';
 import type { SchemaRegistry } from '../formats/schema-registry.ts';
 import type { MapRecord } from '../mapping.ts';
@@ -17,8 +17,8 @@ export interface Chunk {
   /** To be called when the commit is over, however it went, or is not to come about. */
   release: () => void;
   skipped: number;
-  /** The timestamp of the last record, µs. */
-  reached: number;
+  /** The timestamp of each record, µs; negative where it has none. */
+  timestamps: Float64Array;
 }
 
 interface ChunkParts {
@@ -34,23 +34,33 @@ export function sourceRecord(
   partition: number,
   message: KafkaMessage,
 ): SourceRecord {
-  const headers: Record<string, Uint8Array> = {};
-  const given = message.headers ?? {};
-  for (const name in given) {
-    // Of headers with one name the last is the one that Kafka's own clients look up.
-    const value = Array.isArray(given[name]) ? given[name].at(-1) : given[name];
-    if (typeof value === 'string') headers[name] = Buffer.from(value);
-    else if (value) headers[name] = value;
-  }
   return {
     topic,
     partition,
     offset: Number(message.offset),
     key: message.key,
     value: message.value,
-    headers,
+    headers: headersOf(message.headers ?? {}),
     timestamp: Number(message.timestamp) * MICROS_PER_MILLI,
   };
+}
+
+function headersOf(given: IHeaders): SourceRecord['headers'] {
+  const entries = Object.entries(given).map(([name, value]): [string, HeaderValue] => {
+    if (!Array.isArray(value)) return [name, bytesOf(value)];
+    // The client finds one more value under names that every object has, such as `constructor`.
+    const values = value.filter(isHeaderValue).map(bytesOf);
+    return [name, values.length === 1 ? values[0]! : values];
+  });
+  return Object.fromEntries(entries);
+}
+
+function isHeaderValue(value: unknown): value is string | Buffer | null {
+  return value === null || typeof value === 'string' || Buffer.isBuffer(value);
+}
+
+function bytesOf(value: string | Buffer | null | undefined): Buffer | null {
+  return typeof value === 'string' ? Buffer.from(value) : (value ?? null);
 }
 
 /**
@@ -83,8 +93,8 @@ export async function buildChunk(
   for (const reason of rejected) {
     deadLetters.push(deadLetter(source, mappedFrom[reason.index]!, reason));
   }
-  const reached = records.at(-1)!.timestamp;
-  return { rows, deadLetters, ...(fields && { fields }), release, skipped, reached };
+  const timestamps = Float64Array.from(records, ({ timestamp }) => timestamp);
+  return { rows, deadLetters, ...(fields && { fields }), release, skipped, timestamps };
 }
 
 /** The outcome of each record that has one: of its own revision, which is its first. */

@@ -1,4 +1,5 @@
 import type { Outcome } from '../../store/batch.ts';
+import { Delays } from '../delays.ts';
 
 type EventResult = Outcome | 'dead_letter' | 'skipped';
 
@@ -8,6 +9,8 @@ export interface SourceCounters {
   events: Record<EventResult, number>;
   /** Revisions whose vector is that of the one before: records that changed nothing that is read. */
   confirmations: number;
+  /** Seconds from a record's timestamp until what it led to could be read. */
+  visible: Delays;
   /** Commits that changed nothing, because the stored offset had moved. */
   fenced: number;
   /** Batches that were tried again after the store or the embedder failed. */
@@ -24,6 +27,7 @@ export function newCounters(): SourceCounters {
   return {
     events: { latest: 0, history: 0, duplicate: 0, erased: 0, dead_letter: 0, skipped: 0 },
     confirmations: 0,
+    visible: new Delays(),
     fenced: 0,
     retries: 0,
     crashes: 0,

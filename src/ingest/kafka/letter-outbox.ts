@@ -1,7 +1,7 @@
 import type { IHeaders, Message } from 'kafkajs';
 
-import { formatInstant, type Micros } from '../../ground/time.ts';
-import type { DeadLetter } from '../../store/batch.ts';
+import { formatInstant, isMicros } from '../../ground/time.ts';
+import type { DeadLetter, HeaderValue } from '../../store/batch.ts';
 import { lettersKey } from '../../store/drained.ts';
 import type { PartitionKey } from '../../store/keys.ts';
 import type { Store } from '../../store/store.ts';
@@ -115,17 +115,26 @@ function messageOf({
   reason,
   message,
 }: DeadLetter): Message {
-  const all: IHeaders = {};
-  for (const [name, bytes] of Object.entries(headers)) all[name] = bufferOf(bytes)!;
+  const own = Object.entries(headers).map(([name, given]) => [name, headerOf(given)] as const);
+  const all: IHeaders = Object.fromEntries(own);
   all['tidemark-dlq-source'] = position.source;
   all['tidemark-dlq-topic'] = position.topic;
   all['tidemark-dlq-partition'] = String(position.partition);
   all['tidemark-dlq-offset'] = String(position.offset);
-  // A record need not have one.
-  if (timestamp >= 0) all['tidemark-dlq-timestamp'] = formatInstant(timestamp as Micros);
+  // A record need not have one, or one that is a time.
+  if (timestamp >= 0 && isMicros(timestamp)) {
+    all['tidemark-dlq-timestamp'] = formatInstant(timestamp);
+  }
   all['tidemark-dlq-code'] = reason;
   all['tidemark-dlq-message'] = message;
   return { key: bufferOf(key), value: bufferOf(value), headers: all };
+}
+
+/** kafkajs writes no header without a value: such a one comes with no bytes. */
+function headerOf(value: HeaderValue): Buffer | Buffer[] {
+  const empty = Buffer.alloc(0);
+  if (value === null || value instanceof Uint8Array) return bufferOf(value) ?? empty;
+  return value.map((each) => bufferOf(each) ?? empty);
 }
 
 /** kafkajs makes texts of other bytes than a Buffer's. */

@@ -38,7 +38,7 @@ export class Position {
   isReading = false;
   /** True after a failure, until it is read again from what is stored. */
   isRecovering = false;
-  /** The timestamp of the last committed record, µs. */
+  /** The timestamp of the last committed record that has one, µs. */
   reached: number | undefined;
   /** The stored offset that the brokers were last told. */
   reported: bigint | undefined;
@@ -66,6 +66,11 @@ export class Position {
     this.fetch = next;
   }
 
+  /** Takes note of how far in time it has been read; a negative timestamp is none. */
+  reach(timestamp: number): void {
+    if (timestamp >= 0) this.reached = timestamp;
+  }
+
   /** False while the stored offset is about to move. */
   get isIdle(): boolean {
     return !this.isReading && !this.isRecovering && (this.line?.isIdle ?? true);
@@ -78,6 +83,6 @@ export class Position {
 
   /** How old the last committed record is, in seconds, while there is a lag. `now` in µs. */
   lagSeconds(now: number): number {
-    return this.lag === 0 || this.reached === undefined ? 0 : (now - this.reached) / 1e6;
+    return this.lag === 0 || this.reached === undefined ? 0 : Math.max(0, now - this.reached) / 1e6;
   }
 }

@@ -17,7 +17,10 @@ export function isHalting(error: unknown): boolean {
   if (error instanceof AssertionFailed) return true;
   // A client wraps what its codecs throw.
   if (causes(error).some((cause) => cause instanceof SourceHalted)) return true;
-  return error instanceof TidemarkError && error.code === 'STORE_CORRUPT';
+  return (
+    error instanceof TidemarkError &&
+    (error.code === 'STORE_CORRUPT' || error.code === 'MODEL_DRIFTED')
+  );
 }
 
 /** The end that an error brings. */

@@ -206,5 +206,5 @@ function registryOf({ config, connection }: SourceOptions): SchemaRegistry | und
   const topics = Object.entries(config.mappings).flatMap(([topic, { encoding, envelope }]) =>
     namesSchemas(encoding) || envelope === 'cloudevents' ? [topic] : [],
   );
-  return new SchemaRegistry(connection.registry, topics);
+  return new SchemaRegistry(connection.registry, topics, () => performance.now());
 }

@@ -67,8 +67,14 @@ export async function stubRegistry(): Promise<{
   url: string;
   asked: Asked[];
   broken: { status: number; body: string } | undefined;
+  /** Paths that it does not have, though the recorded one did. */
+  gone: Set<string>;
+  /** What an answer waits for. */
+  held: Promise<void> | undefined;
 }> {
   const stub = {
+    gone: new Set<string>(),
+    held: undefined as Promise<void> | undefined,
     url: '',
     asked: [] as Asked[],
     broken: undefined as { status: number; body: string } | undefined,
@@ -77,14 +83,16 @@ export async function stubRegistry(): Promise<{
     const path = request.url ?? '';
     stub.asked.push({ path, headers: request.headers });
     const [, kind, name, , version] = path.split('/').map(decodeURIComponent);
-    const found =
+    const known =
       kind === 'schemas'
         ? recorded.schemas[path.split('/').at(-1)!]
         : recorded.versions[`${name}/${version}`];
+    const found = stub.gone.has(path) ? undefined : known;
     const missing = { error_code: 40_403, message: 'Schema not found' };
     response.statusCode = stub.broken?.status ?? (found ? 200 : 404);
     response.setHeader('content-type', 'application/vnd.schemaregistry.v1+json');
-    response.end(stub.broken?.body ?? JSON.stringify(found ?? missing));
+    const body = stub.broken?.body ?? JSON.stringify(found ?? missing);
+    void Promise.resolve(stub.held).then(() => response.end(body));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => {

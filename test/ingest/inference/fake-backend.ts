@@ -14,7 +14,7 @@ export interface FakeText extends Encoded {
 }
 
 export function vectorOf(text: string): [number, number] {
-  const [name = '', tokens] = text.split(':');
+  const [name = '', tokens = '1'] = text.split(':');
   return [Number(tokens), Number(name.replaceAll(/\D/g, '')) + 1];
 }
 
@@ -31,6 +31,8 @@ export class FakeRunner implements Runner<FakeText> {
   down: TidemarkError | undefined;
   retry = Promise.withResolvers<void>();
   starts = 0;
+  /** Dies of whatever it runs. */
+  isDoomed = false;
 
   constructor(depth: number, isAutomatic: boolean) {
     this.depth = depth;
@@ -57,7 +59,8 @@ export class FakeRunner implements Runner<FakeText> {
     const [first] = this.given;
     if (first === undefined) return;
     this.ran.push(first.texts);
-    if (first.texts.some((text) => text.includes('poison'))) return this.die();
+    const isLost = this.isDoomed || first.texts.some((text) => text.includes('poison'));
+    if (isLost) return this.die();
     this.given.shift();
     const bad = first.texts.flatMap((text, at): [number, TidemarkError][] =>
       text.includes('bad') ? [[at, new TidemarkError('BAD_VECTOR', 'all zeros')]] : [],

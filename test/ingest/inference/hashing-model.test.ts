@@ -56,7 +56,11 @@ describe('the bundled hashing model', () => {
 
   test('a text has the same bytes for a vector alone as in any batch, in any order', async () => {
     const texts = [
-      ...['baker', 'baker in the old town '.repeat(40), 'a', '東京のパン屋', 'x y z'],
+      'baker',
+      'baker in the old town '.repeat(40),
+      'a',
+      '東京のパン屋',
+      'x y z',
       ...Array.from({ length: 123 }, (_, at) =>
         `Job ${at} in ward ${at % 9}, `.repeat(1 + (at % 30)),
       ),

@@ -36,6 +36,7 @@ test.each<[string, object, string]>([
   ['a checksum that is none', { sha256: { 'model.onnx': 'a' } }, '64 lower-case hex digits'],
   ['another format', { format: 2 }, 'format'],
   ['a dim beyond what a version may have', { dim: 8_193 }, 'dim'],
+  ['a dim to cut to that is no less', { matryoshka: [manifest.dim] }, 'matryoshka: expected dims'],
 ])('a manifest with %s is refused and the problem named', (_what, change, problem) => {
   const parsed = parseManifest(JSON.stringify({ ...manifest, ...change }));
   expect(parsed).toEqual({ problem: expect.stringContaining(problem) });
@@ -81,7 +82,7 @@ test.each<[string, Partial<Manifest>]>([
   expect(fingerprintOf({ ...manifest, ...change })).not.toBe(fingerprintOf(manifest));
 });
 
-test('names, words and the order of keys are no part of the fingerprint', () => {
+test('names, words, dims to cut to and the order of keys are no part of the fingerprint', () => {
   const renamed: Manifest = {
     ...Object.fromEntries(Object.entries(manifest).toReversed()),
     ...manifest,
@@ -89,6 +90,7 @@ test('names, words and the order of keys are no part of the fingerprint', () => 
     description: '',
     licence: '',
     source: '',
+    matryoshka: [1],
     graph: 'graph.onnx',
     sha256: { 'tokenizer.json': 'b'.repeat(64), 'graph.onnx': 'a'.repeat(64) },
     inputs: { mask: 'attention_mask', ids: 'input_ids' },

@@ -137,8 +137,11 @@ describe('a remote model', () => {
   ])('has no key in a variable that holds %s, and the key is not shown', async (_what, key) => {
     const stub = await startEmbeddingsStub();
     const started = start(stub, { api_key_env: 'FAR_KEY' }, { FAR_KEY: key });
-    await expect(started).rejects.toMatchObject({ code: 'BAD_CONFIG' });
-    await expect(started).rejects.not.toThrow(/se|cret\b/);
+    await expect(started).rejects.toMatchObject({
+      code: 'MODEL_INVALID',
+      message: expect.stringContaining('the variable FAR_KEY holds no API key') as string,
+    });
+    await expect(started).rejects.not.toThrow(/cret\b/);
     expect(stub.asked).toEqual([]);
   });
 
@@ -181,6 +184,7 @@ const WRONG: [string, Manner][] = [
   ['half of its answer', (_asked, response) => cutOff(response)],
   ['a reset', (_asked, response) => response.socket!.resetAndDestroy()],
   ['nothing in time', () => {}],
+  ['more than any answer', (_asked, response) => send(response, 200, ' '.repeat(2_000_000))],
   ['500', refuse(500)],
   ['429', refuse(429)],
   ['a redirect', refuse(302, { location: 'http://127.0.0.1:1/' })],
@@ -261,6 +265,29 @@ describe('a text that the server refuses', () => {
     expect([...vectors]).toEqual([...RIGHT.slice(0, 2), [0, 0], ...RIGHT.slice(3)].flat());
     expect(batcher.status).toEqual({ state: 'warm' });
   });
+});
+
+test('a text is not to blame for a server that is too busy for more than a trial', async () => {
+  const stub = await startEmbeddingsStub();
+  const { embed, backend } = await start(stub, { retries: 0 });
+  const answer = stub.manner;
+  stub.manner = (asked, response) =>
+    (asked.input.includes('a') ? refuse(503) : answer)(asked, response);
+  await expect(embed(['a'])).rejects.toMatchObject({ code: 'MODEL_UNAVAILABLE' });
+  await expect.poll(() => backend.circuit).toBe('closed');
+});
+
+test('a key that is gone is no fault of the texts, and is used once it is there again', async () => {
+  const stub = await startEmbeddingsStub();
+  const environment: Record<string, string> = { FAR_KEY: 'first-key' };
+  const { embed } = await start(stub, { api_key_env: 'FAR_KEY' }, environment);
+  delete environment['FAR_KEY'];
+  await expect(embed(['a'])).rejects.toMatchObject({
+    code: 'MODEL_UNAVAILABLE',
+    message: expect.stringContaining('holds no API key') as string,
+  });
+  environment['FAR_KEY'] = 'second-key';
+  await expect.poll(() => embed(['a']).then(rowsOf, () => [])).toEqual([stubVector('a')]);
 });
 
 describe('the circuit', () => {
