@@ -28,13 +28,10 @@ export const UNSAID: unique symbol = Symbol('a value that the record does not te
 /** Fields of an entity by name, as one record has them: any of them may be UNSAID. */
 export type TextFields = Record<string, unknown>;
 
-/**
- * What a record says about one entity, and when that became true and known, µs.
- * `before`: the fields that the entity had, where the record tells them.
- */
+/** What a record says about one entity, and when that became true and known, µs. */
 export type Fact = { entityId: string; event: number; known: number } & (
   | { kind: 'vector'; vector: GivenVector }
-  | { kind: 'text'; fields: TextFields; before?: TextFields }
+  | { kind: 'text'; fields: TextFields }
   | { kind: 'delete' }
 );
 

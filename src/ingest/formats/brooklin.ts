@@ -21,7 +21,6 @@ export const brooklin: Envelope = {
     return {
       message: { key, value: row, previousValue: before, metadata: about },
       row: row ?? before,
-      ...(before !== undefined && !isDelete && { before }),
       isDelete,
       id: idOf(key),
     };

@@ -14,8 +14,6 @@ export interface Opened {
   message: Message;
   /** Where the id, the fields and the vector are looked up: of a delete, the row that was there. */
   row: unknown;
-  /** The row that was there before a change, where it is told. */
-  before?: unknown;
   isDelete?: boolean;
   /** Who it is about where the row does not say; undefined leaves that to the record's key. */
   id?: unknown;

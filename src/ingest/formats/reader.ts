@@ -56,28 +56,24 @@ export function recordReader(
     const known = times.known(record, message, event, now);
     const at = { entityId: id, event, known };
     if (opened.isDelete === true) return { kind: 'delete', ...at };
-    return { ...readContent(row, opened.before, record, isMarked(message)), ...at };
+    return { ...readContent(row, record, isMarked(message)), ...at };
   };
 }
 
 type Content =
   | { kind: 'delete' }
   | Pick<Extract<Fact, { kind: 'vector' }>, 'kind' | 'vector'>
-  | Pick<Extract<Fact, { kind: 'text' }>, 'kind' | 'fields' | 'before'>;
+  | Pick<Extract<Fact, { kind: 'text' }>, 'kind' | 'fields'>;
 
 function contentReader(config: MappingConfig, target: MappingTarget) {
   const { isUnsaid } = envelopeOf(config.envelope);
   if (config.content === 'fields') {
     const fieldsOf = fieldsReader(config, isUnsaid);
-    return (row: unknown, before: unknown, _record: SourceRecord, isDelete: boolean): Content => {
-      if (isDelete) return { kind: 'delete' };
-      const fields = fieldsOf(row);
-      if (before === undefined) return { kind: 'text', fields };
-      return { kind: 'text', fields, before: fieldsOf(before) };
-    };
+    return (row: unknown, _record: SourceRecord, isDelete: boolean): Content =>
+      isDelete ? { kind: 'delete' } : { kind: 'text', fields: fieldsOf(row) };
   }
   const vectorOf = vectorReader(config, target, isUnsaid ?? (() => false));
-  return (row: unknown, _before: unknown, record: SourceRecord, isDelete: boolean): Content => {
+  return (row: unknown, record: SourceRecord, isDelete: boolean): Content => {
     const vector = vectorOf(row, record);
     if (isDelete !== (vector === undefined)) {
       throw badRecord(
