@@ -81,6 +81,10 @@ export const POINTS: Record<string, Point> = {
   },
   'in the transaction': { arm: inTransaction, times: 6 },
   'between a commit and its flush': { arm: after(environment, 'commit', isOfVersion), times: 6 },
+  'after a flush, before anybody hears of it': {
+    arm: after(environment, 'flushed', isOfVersion),
+    times: 8,
+  },
   'after a commit, before its offset counts as read': {
     arm: after(destination, 'commit'),
     times: 4,
