@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 
 import { ChangesEncoder, encodeFrame, readFrames } from '../../src/store/change-frames.ts';
 import { type FieldRow, keptAt } from '../../src/store/fields.ts';
@@ -29,6 +30,11 @@ async function say(store: Store, rows: readonly FieldRow[]): Promise<void> {
     rows: batchOf(rows.map(({ entityId: id, event }) => ({ id, event, vector: [event, 1] }))),
     fields: rows,
   });
+}
+
+/** A copy may take but a few turns of the event loop: each of them is looked at. */
+async function untilCopying(store: Store): Promise<void> {
+  while (store.version('job', 'v1').fields.journal === undefined) await setImmediate();
 }
 
 function all(store: Store): FieldRow[] {
@@ -161,7 +167,7 @@ test('what was said again while a backup was made is in it, and in the files of 
   for (const work of ['backup', 'compact'] as const) {
     const target = tempDirectory();
     const done = work === 'backup' ? store.backup(target) : store.compact('job', 'v1');
-    await vi.waitUntil(() => store.version('job', 'v1').fields.journal !== undefined);
+    await untilCopying(store);
     await say(store, [rows[599]!]);
     await done;
     if (work === 'compact') continue;
@@ -180,7 +186,7 @@ test('what is said of an entity while a compaction runs that erases it is in no 
   const rows = Array.from({ length: 3_000 }, (_, at) => row(`e${at}`, 'profile', 1, { at }));
   await say(store, [...rows, row('zzz', 'profile', 1, { secret: 'SECRET' })]);
   const done = store.compact('job', 'v1');
-  await vi.waitUntil(() => store.version('job', 'v1').fields.journal !== undefined);
+  await untilCopying(store);
   await say(store, [row('zzz', 'profile', 1, { secret: 'SECRET' })]);
   await store.erase({ entity: 'job' }, ['zzz']);
   await done;
