@@ -23,6 +23,8 @@ export default defineConfig({
       project('crash', ['crash'], 300),
       project('kafka', ['kafka'], 300, { globalSetup: ['test/kafka/broker-setup.ts'] }),
       project('e2e', ['e2e'], 300),
+      project('trainers', ['trainers'], 1_800),
+      project('spark', ['spark'], 600),
     ],
   },
 });

@@ -7,8 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { formatInstant, micros } from '../src/ground/time.ts';
 import type { Store } from '../src/store/store.ts';
-import { joinNdjson } from '../src/timetravel/join.ts';
+import type { JoinPlan } from '../src/timetravel/join/plan.ts';
+import { JoinPool } from '../src/timetravel/join/pool.ts';
+import { streamJoin, streamLimits } from '../src/timetravel/join/stream.ts';
 import { ANY_AGE } from '../src/timetravel/question.ts';
+import { readSpineStream } from '../src/timetravel/spine/source.ts';
 import { batches, benchStore, printGround, seeded } from './measure.ts';
 
 const DIM = 128;
@@ -45,15 +48,16 @@ async function* spine(random: () => number): AsyncGenerator<Uint8Array> {
 /** One training join after another, for a client that is slow. */
 async function join(store: Store, state: State): Promise<void> {
   const random = seeded(11);
-  const view = store.catalogue.mustGetView('job');
+  const pool = new JoinPool(1);
   while (!state.done) {
-    const lines = joinNdjson(spine(random), {
-      store,
+    const plan: JoinPlan = {
       refs: [
         {
           name: 'job',
-          view,
-          version: store.catalogue.mustGetVersion(view),
+          view: 'job',
+          version: 'v1',
+          dim: DIM,
+          dtype: 'float32',
           idColumn: 'job_id',
           maxAge: ANY_AGE,
         },
@@ -67,16 +71,23 @@ async function join(store: Store, state: State): Promise<void> {
       },
       timeColumn: 'event_timestamp',
       columns: { known: false, created: false },
-      lineBytesMax: 65_536,
+      vectors: 'inline',
+      order: 'spine',
+      format: 'ndjson',
       strict: false,
-    });
+    };
+    const limits = { ...streamLimits(plan), lineBytesMax: 65_536 };
+    const source = readSpineStream(spine(random), 'ndjson', limits);
+    const { signal } = new AbortController();
+    const lines = streamJoin({ store, pool, plan, source, signal });
     for await (const part of lines) {
-      state.rows += part.toString('latin1').split('\n').length - 1;
-      if (state.done) return;
+      state.rows += Buffer.from(part).toString('latin1').split('\n').length - 1;
+      if (state.done) break;
       await sleep(SLOW);
     }
-    state.joins++;
+    if (!state.done) state.joins++;
   }
+  await pool.close();
 }
 
 /** Reads the feed from its beginning, again and again. */

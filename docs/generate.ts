@@ -60,6 +60,7 @@ const MEANINGS: Record<string, string> = {
   limits: 'What a request may send, and what one answer may hold.',
   maintenance: 'The upkeep of the files.',
   backup: 'Backups.',
+  exports: 'Training joins, and their answers as files.',
   skew_check: 'Whether what is served is what training joins find.',
   inference: 'How models run.',
   'kafka.brokers': 'Addresses as `host:port`.',

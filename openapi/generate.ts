@@ -8,14 +8,19 @@ import { limitsSchema } from '../src/api/limits.ts';
 import { buildServer } from '../src/api/server.ts';
 import { systemClock } from '../src/ground/time.ts';
 import { openStore } from '../src/store/store.ts';
+import { Exports } from '../src/timetravel/exports/exports.ts';
+import { JoinPool } from '../src/timetravel/join/pool.ts';
 
 async function unused(): Promise<never> {
   throw new Error('documenting serves no request');
 }
 
+async function* none(): AsyncGenerator<never> {}
+
 /** Writes what the server says of itself to openapi.json, beside this file. */
 const directory = mkdtempSync(join(tmpdir(), 'tidemark-openapi-'));
 const store = openStore(directory, systemClock);
+const joinPool = new JoinPool(1);
 try {
   const server = await buildServer({
     store,
@@ -29,6 +34,18 @@ try {
     sinkTopics: [],
     compacted: () => {},
     promote: unused,
+    joinPool,
+    exports: new Exports({
+      root: join(directory, 'exports'),
+      store,
+      runWindows: none,
+      settings: { concurrent: 1, queued: 0, keep_seconds: 1, spine_bytes: 1 },
+      limitsOf: () => ({ rowsMax: 1, bytesMax: 1, lineBytesMax: 1 }),
+      random: Math.random,
+      passed: () => 0,
+      log: console,
+    }),
+    spineDirectories: [],
     backupDirectories: [],
     maxFutureSkew: 0,
     logger: false,
@@ -39,6 +56,7 @@ try {
   await server.close();
   console.log(`wrote ${file}`);
 } finally {
+  await joinPool.close();
   await store.close();
   rmSync(directory, { recursive: true, force: true });
 }

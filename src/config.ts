@@ -80,6 +80,55 @@ const backupSchema = z.strictObject({
     .describe('Where backups may be written that are asked of the server; nowhere by default.'),
 });
 
+const GIB = 2 ** 30;
+
+const exportsSchema = z.strictObject({
+  threads: z
+    .int()
+    .min(1)
+    .max(256)
+    .optional()
+    .describe('Threads that all training joins share; as many as cores, at most 4, if not set.'),
+  memory_bytes: z
+    .int()
+    .min(64 * 2 ** 20)
+    .default(GIB)
+    .describe('What all training joins together may have in memory, however long they are.'),
+  concurrent: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(2)
+    .describe('Exports that run at once: more of them do not get done sooner.'),
+  queued: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(64)
+    .describe('Exports that may wait beside them, each with its spine on the disk: beyond, 429.'),
+  keep_seconds: z
+    .int()
+    .min(1)
+    .max(366 * 86_400)
+    .default(7 * 86_400)
+    .describe('How long the files of an export are kept after its end.'),
+  spine_bytes: z
+    .int()
+    .min(1)
+    .default(64 * GIB)
+    .describe('Bytes of a spine that is sent for an export, or that is sent in Parquet.'),
+  spine_directories: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Where spines of exports may lie on the server’s disk; nowhere by default.'),
+  part_rows: z
+    .int()
+    .min(1)
+    .max(2 ** 27)
+    .optional()
+    .describe('Rows of one part of an export at most; as many as memory lets if not set.'),
+});
+
 const skewSchema = z.strictObject({
   sample: z
     .number()
@@ -129,6 +178,7 @@ export const configSchema = z
     limits: limitsSchema.default(() => limitsSchema.parse({})),
     maintenance: maintenanceSchema.default(() => maintenanceSchema.parse({})),
     backup: backupSchema.default(() => backupSchema.parse({})),
+    exports: exportsSchema.default(() => exportsSchema.parse({})),
     skew_check: skewSchema.default(() => skewSchema.parse({})),
     inference: inferenceSchema.default(() => inferenceSchema.parse({})),
     remote_models: z
@@ -210,8 +260,10 @@ export function loadConfig(
   }
   const data = resolve(parsed.data.data);
   const backup = { directories: parsed.data.backup.directories.map((path) => resolve(path)) };
+  const spines = parsed.data.exports.spine_directories.map((path) => resolve(path));
+  const exports = { ...parsed.data.exports, spine_directories: spines };
   const models = resolve(parsed.data.models ?? join(data, 'models'));
-  return { ...parsed.data, data, models, backup };
+  return { ...parsed.data, data, models, backup, exports };
 }
 
 /** A file that is named must be there; the one in the working directory need not, but be readable. */

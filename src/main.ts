@@ -1,3 +1,6 @@
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 
@@ -24,6 +27,9 @@ import { replayLetters } from './ingest/replay.ts';
 import { deadLetterTopicOf } from './ingest/source-config.ts';
 import type { MadeBy } from './store/golden.ts';
 import { openStore, type Store } from './store/store.ts';
+import { Exports } from './timetravel/exports/exports.ts';
+import { JoinPool } from './timetravel/join/pool.ts';
+import { runJoin, windowLimits } from './timetravel/join/run.ts';
 import { SkewCheck } from './timetravel/skew.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -102,7 +108,24 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
       ? undefined
       : new Follower({ url: config.follow, store, log: logger, backoff });
   if (follower !== undefined) addReplicaMetrics(registry, follower);
-  const upkeep = new Upkeep(store, config.maintenance, logger, passed);
+  const { memory_bytes, part_rows, spine_directories } = config.exports;
+  const threads = config.exports.threads ?? Math.min(availableParallelism(), THREADS_MAX);
+  const joinPool = new JoinPool(threads);
+  const exports = new Exports({
+    root: join(config.data, 'exports'),
+    store,
+    runWindows: (job) => runJoin({ store, pool: joinPool, ...job }),
+    settings: config.exports,
+    limitsOf: (plan) => {
+      const { rowsMax, bytesMax } = windowLimits(plan, memory_bytes, threads);
+      const lineBytesMax = config.limits.spine_line_bytes;
+      return { rowsMax: Math.min(rowsMax, part_rows ?? rowsMax), bytesMax, lineBytesMax };
+    },
+    random: Math.random,
+    passed,
+    log: logger,
+  });
+  const upkeep = new Upkeep(store, config.maintenance, logger, passed, () => exports.tidy());
   upkeep.addMetrics(registry);
   const skew = new SkewCheck({
     store,
@@ -146,6 +169,9 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
       startLeading();
     },
     compacted: (outcome) => upkeep.noteAsked(outcome),
+    joinPool,
+    exports,
+    spineDirectories: spine_directories,
     backupDirectories: config.backup.directories,
     maxFutureSkew: futureSkewMax,
     logger: { level: config.log_level, base: null },
@@ -175,12 +201,15 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     await Promise.all([...sources.map(async (source) => source.stop()), sinks.stop()]);
     await embedders.close();
     skew.stop();
+    await exports.stop();
+    await joinPool.close();
     await store.close();
   }
 
   try {
     // Before anybody can ask: it must take no writes by then.
     follower?.start();
+    await exports.start();
     const url = await listen(server, config.host, config.port);
     if (follower === undefined) startLeading();
     upkeep.start();
@@ -195,6 +224,9 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     throw error;
   }
 }
+
+/** More threads than that would be for joins what lookups need. */
+const THREADS_MAX = 4;
 
 /** The topics that what is stored here is published to. */
 function sinkTopicsOf({ sinks, sources }: Config): string[] {

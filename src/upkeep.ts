@@ -32,13 +32,24 @@ export class Upkeep {
   private watch: ClockWatch;
 
   private passed: () => number;
+  private tidy: () => Promise<void>;
 
-  /** `passed`: µs since any moment, however the clock is set. */
-  constructor(store: Store, settings: Settings, log: Log, passed: () => number) {
+  /**
+   * `passed`: µs since any moment, however the clock is set. `tidy`: what else is due with each
+   * round.
+   */
+  constructor(
+    store: Store,
+    settings: Settings,
+    log: Log,
+    passed: () => number,
+    tidy: () => Promise<void> = async () => {},
+  ) {
     this.store = store;
     this.settings = settings;
     this.log = log;
     this.passed = passed;
+    this.tidy = tidy;
     this.watch = new ClockWatch(store.clock(), passed());
   }
 
@@ -147,6 +158,7 @@ export class Upkeep {
         erasedWithin: erased_within_seconds * MICROS_PER_SECOND,
       });
       this.tell();
+      await this.tidy();
     } catch (error) {
       if (!this.isStopped) this.log.error({ err: error }, 'maintenance failed; it is tried again');
     }

@@ -15,10 +15,13 @@ const EVENTS_PAGE = 64;
 /** A row without its vector. */
 const ROW_BYTES = 200;
 
-/** The changes as a replica takes them; see `Frame`. When they break off, a last frame says why. */
+/**
+ * The changes as a replica takes them; see `Frame`. Those of the catalogue are told of all views, even
+ * where the others are about one. When they break off, a last frame says why.
+ */
 export async function* changeFrames(
   store: Store,
-  question: Pick<FeedQuestion, 'after' | 'follow'>,
+  question: Pick<FeedQuestion, 'after' | 'follow' | 'about'>,
   signal: AbortSignal,
   describe: (error: unknown) => Problem,
 ): AsyncGenerator<Buffer> {
@@ -34,7 +37,7 @@ export async function* changeFrames(
 
 async function* frames(
   store: Store,
-  question: Pick<FeedQuestion, 'after' | 'follow'>,
+  question: Pick<FeedQuestion, 'after' | 'follow' | 'about'>,
   signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const { catalogue } = store;

@@ -58,27 +58,28 @@ export async function changeRoutes(server: ApiServer, context: Context): Promise
         );
       }
       requireOwnPast(store, after);
+      const view =
+        feature_view === undefined ? undefined : store.catalogue.mustGetView(feature_view);
+      const about = view && { name: view.name, entity: view.entity };
       if (request.answerType === CHANGES_TYPE) {
-        if (feature_view !== undefined || limit !== undefined || vectors) {
+        if (limit !== undefined || vectors) {
           throw new TidemarkError(
             'BAD_REQUEST',
-            `${CHANGES_TYPE} is of all views, whole and with vectors: ask with after and follow alone`,
+            `${CHANGES_TYPE} is whole and with vectors: ask with after, follow and feature_view alone`,
           );
         }
         const signal = signalOf(stopping.signal, reply);
-        const frames = changeFrames(store, { after, follow }, signal, (error) =>
+        const frames = changeFrames(store, { after, follow, about }, signal, (error) =>
           problemOf(knownError(error, request, limits), request.id),
         );
         // One frame at a time: what has been yielded is on its way before the next is made.
         return reply.type(CHANGES_TYPE).send(Readable.from(frames, { highWaterMark: 1 }));
       }
-      const about =
-        feature_view === undefined ? undefined : store.catalogue.mustGetView(feature_view);
       const question = {
         after,
         follow,
         limit: limit ?? Number.POSITIVE_INFINITY,
-        about: about && { name: about.name, entity: about.entity },
+        about,
         vectors,
       };
       const signal = signalOf(stopping.signal, reply);

@@ -6,6 +6,8 @@ import type { DeadLetter, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import type { FieldRow } from '../store/fields.ts';
 import type { Store } from '../store/store.ts';
+import type { Exports } from '../timetravel/exports/exports.ts';
+import type { JoinPool } from '../timetravel/join/pool.ts';
 import type { SkewCheck } from '../timetravel/skew.ts';
 import type { Limits } from './limits.ts';
 import type { ReplayAnswer } from './schemas/dead-letters.ts';
@@ -98,6 +100,11 @@ export interface Deps {
   skew?: SkewCheck;
   /** Makes a read replica a leader of its own. Rejects with NOT_A_REPLICA. */
   promote: () => Promise<void>;
+  /** The threads that all training joins share. */
+  joinPool: JoinPool;
+  exports: Exports;
+  /** Where spines of exports may lie that are not sent. */
+  spineDirectories: readonly string[];
   /** Where backups may be written that somebody asks the server for. */
   backupDirectories: readonly string[];
   /** How far ahead of the clock a record's times may be (A13), µs. */

@@ -7,38 +7,51 @@ import type { Limits } from './limits.ts';
 import { NDJSON_TYPE } from './media.ts';
 import { type Problem, problemOf } from './problem.ts';
 
-/**
- * Answers with lines of JSON as they are made. Whatever is wrong before the first of them is still
- * a plain problem.
- */
+/** Answers with lines of JSON as they are made; see `sendPieces`. */
 export async function sendLines(
   request: FastifyRequest,
   reply: FastifyReply,
-  lines: AsyncGenerator<Buffer>,
+  lines: AsyncGenerator<Uint8Array>,
   limits: Limits,
 ): Promise<FastifyReply> {
-  const first = await lines.next();
-  const told = tellFailure(first, lines, (error) =>
-    problemOf(knownError(error, request, limits), request.id),
-  );
-  // One piece at a time: what has been yielded is on its way before the next is made.
-  return reply.type(NDJSON_TYPE).send(Readable.from(told, { highWaterMark: 1 }));
+  return sendPieces(request, reply, lines, NDJSON_TYPE, limits);
 }
 
 /**
- * The lines, and when they break off a last one that says why. Then it throws, which cuts the
- * connection: a broken answer must not look like a whole one.
+ * Answers with pieces as they are made. Whatever is wrong before the first of them is still a plain
+ * problem.
+ */
+export async function sendPieces(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  pieces: AsyncGenerator<Uint8Array>,
+  type: string,
+  limits: Limits,
+): Promise<FastifyReply> {
+  const first = await pieces.next();
+  const told = tellFailure(first, pieces, (error) => {
+    const problem = problemOf(knownError(error, request, limits), request.id);
+    return type === NDJSON_TYPE ? problem : undefined;
+  });
+  // One piece at a time: what has been yielded is on its way before the next is made.
+  return reply.type(type).send(Readable.from(told, { highWaterMark: 1 }));
+}
+
+/**
+ * The pieces, and when they break off, where the format has a place for it, a last line that says
+ * why. Then it throws, which cuts the connection: a broken answer must not look like a whole one.
  */
 async function* tellFailure(
-  first: IteratorResult<Buffer, unknown>,
-  lines: AsyncGenerator<Buffer>,
-  describe: (error: unknown) => Problem,
-): AsyncGenerator<Buffer> {
+  first: IteratorResult<Uint8Array, unknown>,
+  pieces: AsyncGenerator<Uint8Array>,
+  describe: (error: unknown) => Problem | undefined,
+): AsyncGenerator<Uint8Array> {
   try {
     if (!first.done) yield first.value;
-    yield* lines;
+    yield* pieces;
   } catch (error) {
-    yield Buffer.from(`${JSON.stringify({ __error: describe(error) })}\n`);
+    const problem = describe(error);
+    if (problem !== undefined) yield Buffer.from(`${JSON.stringify({ __error: problem })}\n`);
     throw error;
   }
 }

@@ -89,9 +89,9 @@ export function takeNdjson(server: FastifyInstance): void {
   );
 }
 
-/** Leaves an NDJSON body on its stream, for a route that reads it line by line. */
-export function streamNdjson(server: FastifyInstance): void {
-  server.addContentTypeParser(NDJSON_TYPE, (_request, payload, done) => done(null, payload));
+/** Leaves bodies of these types on their stream, for a route that reads them as they come. */
+export function streamBodies(server: FastifyInstance, types: readonly string[]): void {
+  server.addContentTypeParser([...types], (_request, payload, done) => done(null, payload));
 }
 
 /** Throws UNSUPPORTED_MEDIA_TYPE for a request that has no body to parse. */

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import type { Store } from '../store/store.ts';
+import type { Exports } from '../timetravel/exports/exports.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
 import type { SkewCheck } from '../timetravel/skew.ts';
 import { STATUSES } from '../timetravel/status.ts';
@@ -83,6 +84,39 @@ export function addSkew(registry: Registry, { counts }: SkewCheck): void {
       for (const [reason, count] of Object.entries(counts.passed_by)) this.inc({ reason }, count);
     },
   });
+}
+
+/** What exports there are, and what they have written since the start of the process. */
+export function addExports(registry: Registry, exports: Exports): void {
+  const registers = [registry];
+  for (const [name, help, read] of [
+    ['running', 'Exports that run.', () => exports.runningCount],
+    ['queued', 'Exports that wait for others to end.', () => exports.waiting],
+  ] as const) {
+    void new Gauge({
+      name: `tidemark_exports_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+  for (const [what, help] of [
+    ['rows', 'Rows of spines that exports have joined.'],
+    ['bytes', 'Bytes of the files that exports have written.'],
+    ['failed', 'Exports that failed.'],
+  ] as const) {
+    void new Counter({
+      name: `tidemark_exports_${what}_total`,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(exports.counts[what]);
+      },
+    });
+  }
 }
 
 function addRequests(registry: Registry, server: FastifyInstance): void {

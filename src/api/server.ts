@@ -16,11 +16,12 @@ import { embeddingRoutes } from './embeddings.ts';
 import { entityRoutes } from './entities.ts';
 import { eraseRoutes } from './erase.ts';
 import { explainRoutes } from './explain.ts';
+import { exportRoutes } from './exports.ts';
 import { refuseUnreadable, sendProblem } from './failures.ts';
 import { historicalRoutes } from './historical.ts';
 import { lookupRoutes } from './lookup-routes.ts';
 import { negotiate, refuseEncoded, takeJson } from './media.ts';
-import { addCorruptAnswers, addMetrics, addSkew } from './metrics.ts';
+import { addCorruptAnswers, addExports, addMetrics, addSkew } from './metrics.ts';
 import { addOpenapi } from './openapi.ts';
 import { opsRoutes } from './ops.ts';
 import { pushRoutes } from './push-routes.ts';
@@ -70,6 +71,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
 
   const context: Context = { ...deps, metrics: addMetrics(registry, store, server) };
   if (deps.skew !== undefined) addSkew(registry, deps.skew);
+  addExports(registry, deps.exports);
   await addOpenapi(server);
   for (const routes of [
     viewRoutes,
@@ -80,6 +82,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
     explainRoutes,
     diffRoutes,
     historicalRoutes,
+    exportRoutes,
     changeRoutes,
     replicaRoutes,
     eraseRoutes,

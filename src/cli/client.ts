@@ -1,5 +1,8 @@
+import type { Readable } from 'node:stream';
+
 import type { z } from 'zod';
 
+import { CHANGES_TYPE } from '../api/media.ts';
 import type { BackupAnswer, backupBody } from '../api/schemas/backup.ts';
 import type { CompactAnswer, compactBody } from '../api/schemas/compact.ts';
 import type {
@@ -11,10 +14,17 @@ import type {
 import type { diffBody } from '../api/schemas/diff.ts';
 import type { eraseBody, ErasureAnswer, LiftAnswer, liftBody } from '../api/schemas/erase.ts';
 import type { ExplainAnswer, explainBody } from '../api/schemas/explain.ts';
+import type {
+  ExportAnswer,
+  exportBody,
+  ExportManifest,
+  ExportsAnswer,
+} from '../api/schemas/exports.ts';
 import type { LookupAnswer, lookupBody } from '../api/schemas/lookup.ts';
 import type { PushAnswer } from '../api/schemas/push.ts';
 import type { TimelineAnswer, timelineBody } from '../api/schemas/timeline.ts';
 import type { FeatureViewAnswer, viewBody } from '../api/schemas/views.ts';
+import { type Frame, readFrames } from '../store/change-frames.ts';
 import { parseObject, readLines } from '../timetravel/formats/ndjson.ts';
 import { ServerRefused, ServerUnreachable, UsageError } from './failure.ts';
 import { fetchPatiently } from './patience.ts';
@@ -76,6 +86,10 @@ export class Client {
       '/v1/feature-views',
     );
     return feature_views;
+  }
+
+  async view(name: string): Promise<FeatureViewAnswer> {
+    return this.json(`/v1/feature-views/${encodeURIComponent(name)}`);
   }
 
   async putView(view: string, settings: z.input<typeof viewBody>): Promise<FeatureViewAnswer> {
@@ -185,6 +199,65 @@ export class Client {
     return rows;
   }
 
+  /** Sends a spine for an export; `type`: the content type that it has. */
+  async startExport(query: URLSearchParams, type: string, spine: Readable): Promise<ExportAnswer> {
+    const headers = { 'content-type': type, accept: 'application/json' };
+    const url = `${this.base}/v1/exports?${query.toString()}`;
+    return this.read(
+      await this.answerOf(fetchPatiently(url, { method: 'POST', headers, body: spine })),
+    );
+  }
+
+  /** Starts an export of revisions: no spine is sent. */
+  async startRevisions(request: z.input<typeof exportBody>): Promise<ExportAnswer> {
+    return this.json('/v1/exports', { method: 'POST', body: JSON.stringify(request) });
+  }
+
+  async export(id: string): Promise<ExportAnswer> {
+    return this.json(exportPath(id));
+  }
+
+  /** One page of exports, the newest first. */
+  async exports(limit: number, cursor?: string): Promise<ExportsAnswer> {
+    const query = new URLSearchParams({ limit: String(limit), ...(cursor && { cursor }) });
+    return this.json(`/v1/exports?${query.toString()}`);
+  }
+
+  /** Cancels an export, or forgets one that has ended. */
+  async removeExport(id: string): Promise<ExportAnswer> {
+    return this.json(exportPath(id), {
+      method: 'DELETE',
+      headers: { accept: 'application/json' },
+    });
+  }
+
+  async exportManifest(id: string): Promise<ExportManifest> {
+    return this.json(`${exportPath(id)}/manifest`);
+  }
+
+  /** A file of an export from a byte on; see `ExportManifest` for its path and its SHA-256. */
+  async exportFile(id: string, path: string, from: number, sha256: string): Promise<Response> {
+    const names = path.split('/').map(encodeURIComponent).join('/');
+    const range = { range: `bytes=${from}-`, 'if-range': `"${sha256}"` };
+    return this.send(`${exportPath(id)}/files/${names}`, { headers: from === 0 ? {} : range });
+  }
+
+  /** What changed after a seq, of a view and with its vectors, as replicas are told. */
+  async *changes(view: string, after: number): AsyncGenerator<Frame> {
+    const query = new URLSearchParams({ feature_view: view, after: String(after) });
+    const response = await this.send(`/v1/changes?${query.toString()}`, {
+      headers: { accept: CHANGES_TYPE },
+    });
+    try {
+      for await (const { frame } of readFrames(response.body!)) yield frame;
+    } catch (error) {
+      throw new ServerUnreachable(
+        `${this.base} broke off (${reasonOf(error)}); run it again, and it goes on where it was`,
+        { cause: error },
+      );
+    }
+  }
+
   /** Makes the server, a read replica, a leader. */
   async promote(): Promise<{ snapshot: number }> {
     // Without a body there is nothing to say the type of.
@@ -240,6 +313,10 @@ export class Client {
       `${this.base} answered with ${what}, as Tidemark does not; is --url right?`,
     );
   }
+}
+
+function exportPath(id: string): string {
+  return `/v1/exports/${encodeURIComponent(id)}`;
 }
 
 function isEnd(line: DiffLine | undefined): line is DiffEnd {

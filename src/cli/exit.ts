@@ -26,6 +26,7 @@ const MISSING: ReadonlySet<string> = new Set([
   'VIEW_NOT_FOUND',
   'VERSION_NOT_FOUND',
   'ERASURE_NOT_FOUND',
+  'EXPORT_NOT_FOUND',
 ]);
 
 /** What a command finds out, rather than what keeps it from its work. */

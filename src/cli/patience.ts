@@ -1,10 +1,12 @@
 import { request as requestHttp } from 'node:http';
 import { request as requestHttps } from 'node:https';
+import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 
 /**
  * As fetch, which gives up after five minutes without an answer: some are only there when hours of
- * work are done.
+ * work are done, or when a long body has arrived.
  */
 export async function fetchPatiently(url: string, { method, headers, body }: PatientRequest) {
   const send = new URL(url).protocol === 'https:' ? requestHttps : requestHttp;
@@ -15,12 +17,14 @@ export async function fetchPatiently(url: string, { method, headers, body }: Pat
       buffer(answer).then((bytes) => resolve(new Response(bytes, init)), reject);
     });
     request.on('error', reject);
-    request.end(body);
+    if (typeof body === 'string') request.end(body);
+    // One that is refused is answered before it has been sent whole.
+    else pipeline(body, request).catch(reject);
   });
 }
 
 interface PatientRequest {
   method: string;
   headers: Record<string, string>;
-  body: string;
+  body: string | Readable;
 }

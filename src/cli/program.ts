@@ -10,7 +10,10 @@ import { diffCommand } from './commands/diff.ts';
 import { dlqCommand } from './commands/dlq.ts';
 import { eraseCommand, erasuresCommand } from './commands/erase.ts';
 import { explainCommand } from './commands/explain.ts';
+import { exportCommand } from './commands/export.ts';
+import { exportsCommand } from './commands/exports.ts';
 import { getCommand } from './commands/get.ts';
+import { lakeCommand } from './commands/lake.ts';
 import { modelCommand } from './commands/model.ts';
 import { pushCommand } from './commands/push.ts';
 import { replicaCommand } from './commands/replica.ts';
@@ -51,6 +54,9 @@ function programOf(cli: Cli): Command {
     timelineCommand(cli),
     explainCommand(cli),
     diffCommand(cli),
+    exportCommand(cli),
+    exportsCommand(cli),
+    lakeCommand(cli),
     viewsCommand(cli),
     modelCommand(cli),
     verifyCommand(cli),

@@ -36,6 +36,14 @@ export function withAsOf(command: Command): Command {
 
 /** The options of a command that asks a question about time, its moments aside. */
 export function withQuestion(command: Command): Command {
+  return withBounds(command).option(
+    '--version <version>',
+    "the model version; default: the view's current one",
+  );
+}
+
+/** The same of a command whose views say their versions themselves. */
+export function withBounds(command: Command): Command {
   return command
     .addOption(
       new Option('--boundary <how>', 'whether a revision at exactly the moment counts').choices(
@@ -47,7 +55,6 @@ export function withQuestion(command: Command): Command {
     )
     .option('--known-at <time>', 'only what was known by then', timeOption)
     .option('--max-age <duration>', 'how old an answer may be, as P30D, or none', ageOption)
-    .option('--version <version>', "the model version; default: the view's current one")
     .option('--at-snapshot <seq>', 'the state of the store at a snapshot', countOption(0));
 }
 

@@ -31,6 +31,10 @@ export type ErrorCode =
   | 'ENTITY_ERASED'
   /** There is no receipt of that name. */
   | 'ERASURE_NOT_FOUND'
+  /** There is no export of that id, or its files are gone: ask for it anew. */
+  | 'EXPORT_NOT_FOUND'
+  /** The export has not ended: its state and its progress are told, its files later. */
+  | 'EXPORT_NOT_DONE'
   /** This is a read replica: write to its leader, which the answer names. */
   | 'READ_ONLY_REPLICA'
   /** What is asked for is only possible on a read replica. */

@@ -1,10 +1,19 @@
-import { existsSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
 
 import { makeFolder, requireFree, syncPath } from './folders.ts';
-import { PAGE_BYTES, requireWhole } from './meta-page.ts';
+import { MetaPages, PAGE_BYTES, requireWhole, type Tree } from './meta-page.ts';
+import { type PageFile, treesOf } from './page-tree.ts';
 
 /**
  * The one door to lmdb. An environment is one file with several databases, one writer and any
@@ -94,11 +103,22 @@ export class NotFlushed extends Error {
   override name = 'NotFlushed';
 }
 
+/** A state of an environment whose pages stay as they are until it is released. */
+export interface Pinned {
+  /** Other threads of the process may read by the descriptor too. */
+  file: PageFile;
+  /** The trees of the databases by name. */
+  trees: Map<string, Tree>;
+  release: () => void;
+}
+
 export class Environment {
   readonly file: string;
   /** The file for messages that leave the machine: whose it is, and where in the data directory. */
   readonly place: string;
   private root: RootDatabase<Bytes>;
+  private pins = 0;
+  private unpinned = Promise.withResolvers<void>();
 
   /**
    * Opens the environment in `folder`, creating it where there is none. Read-only, it must be there,
@@ -197,13 +217,50 @@ export class Environment {
     this.root.resetReadTxn();
   }
 
+  /**
+   * Keeps the newest state readable as pages. Short: the file grows by what is written meanwhile, and
+   * `close` waits for it.
+   */
+  pin(): Pinned {
+    this.refresh();
+    const transaction = this.root.useReadTransaction();
+    let descriptor: number | undefined;
+    const release = (): void => {
+      if (descriptor !== undefined) closeSync(descriptor);
+      transaction.done();
+      if (--this.pins === 0) this.unpinned.resolve();
+    };
+    if (this.pins++ === 0) this.unpinned = Promise.withResolvers<void>();
+    try {
+      descriptor = openSync(this.file, 'r');
+      const file: PageFile = { descriptor, place: this.place };
+      // After the transaction began: what a newer state has is kept for older readers as well.
+      return { file, trees: treesOf(file, readMeta(descriptor).latest.main), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
   /** Size of the file. */
   bytes(): number {
     return statSync(this.file).size;
   }
 
   async close(): Promise<void> {
+    while (this.pins > 0) await this.unpinned.promise;
     await this.root.close();
+  }
+}
+
+/** The meta pages of a file that is written to: read until they are not being written just then. */
+function readMeta(descriptor: number): MetaPages {
+  let [pages, again] = [Buffer.alloc(2 * PAGE_BYTES), Buffer.alloc(2 * PAGE_BYTES)];
+  readSync(descriptor, pages, 0, pages.byteLength, 0);
+  for (;;) {
+    readSync(descriptor, again, 0, again.byteLength, 0);
+    if (again.equals(pages)) return new MetaPages(pages);
+    [pages, again] = [again, pages];
   }
 }
 

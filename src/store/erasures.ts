@@ -22,6 +22,23 @@ export interface ErasedOfVersion {
   has(id: string): boolean;
   /** The lengths that erased ids have, in UTF-16 units. */
   lengths(): ReadonlySet<number>;
+  /** What it says now, for another thread. */
+  copy(): ErasedCopy;
+}
+
+/** Can be cloned to another thread: see `erasedFrom`. */
+export interface ErasedCopy {
+  key: Uint8Array;
+  scopes: { scope: ErasureScope; hashes: string[] }[];
+  settled: boolean;
+}
+
+/** What a version knows of erased entities, as it was when the copy was made. */
+export function erasedFrom({ key, scopes, settled }: ErasedCopy): ErasedOfVersion {
+  const erasures = new Erasures(key);
+  for (const { scope, hashes } of scopes) if (hashes.length > 0) erasures.add(scope, hashes);
+  const [{ scope }] = scopes.slice(-1) as [ErasedCopy['scopes'][0]];
+  return erasures.of(scope.entity, scope.view!, () => settled);
 }
 
 /**
@@ -70,13 +87,13 @@ export class Erasures {
   /** What a version of a view asks. `isSettled`: see `ErasedOfVersion`. */
   of(entity: string, view: string, isSettled: () => boolean): ErasedOfVersion {
     const { scopes } = this;
-    const reaching = [{ entity }, { entity, view }].map((scope) => ({
+    const reaching = [{ entity }, { entity, view }].map((scope: ErasureScope) => ({
       scope,
       name: scopeName(scope),
     }));
     const has = (id: string): boolean =>
       reaching.some(({ scope, name }) => scopes.get(name)?.has(this.hashOf(scope, id)) === true);
-    return {
+    const erased: ErasedOfVersion = {
       get none() {
         return scopes.size === 0 || !reaching.some(({ name }) => scopes.has(name));
       },
@@ -86,7 +103,16 @@ export class Erasures {
       has,
       lengths: () =>
         new Set(reaching.flatMap(({ name }) => Array.from(scopes.get(name) ?? [], lengthOf))),
+      copy: () => ({
+        key: this.key,
+        scopes: reaching.map(({ scope, name }) => ({
+          scope,
+          hashes: [...(scopes.get(name) ?? [])],
+        })),
+        settled: erased.settled,
+      }),
     };
+    return erased;
   }
 }
 

@@ -11,7 +11,7 @@ import type { OrderKey } from './order.ts';
 export const HEAD_MAX = 40;
 const HEAD_KEPT = 20;
 /** A sealed chunk is at most three pages: far questions skip many revisions, late ones rewrite few. */
-const SEALED_MAX = 240;
+export const SEALED_MAX = 240;
 /** Of chunks that are written whole: with room for late revisions. */
 const SEALED_FILLED = 200;
 
@@ -27,12 +27,23 @@ export interface Place {
   draft: ChunkDraft;
 }
 
+/** How a question reads timelines. */
+export interface TimelineReads {
+  /** Points `chunk` at the entity's head; false when the entity has no revision. */
+  head(id: string, chunk: Chunk): boolean;
+  /**
+   * Points `chunk` at the sealed chunk with the greatest lower bound at or before `key` and returns
+   * that bound, or undefined when there is none. `exclusive`: strictly before.
+   */
+  sealed(key: SealedKey, chunk: Chunk, exclusive?: boolean): SealedKey | undefined;
+}
+
 /**
  * The timelines of one model version. An entity's newest revisions are its head chunk; older ones
  * stand in sealed chunks. A sealed chunk's key is the order below which it does not reach, so the
  * chunk that holds, or would hold, a moment is one step back from that moment's key.
  */
-export class Timelines {
+export class Timelines implements TimelineReads {
   private where: string;
   private table: Table<TimelineKey>;
   private found = new Chunk();
@@ -50,7 +61,6 @@ export class Timelines {
     this.table = environment.table<TimelineKey>('timeline', timelineKeys);
   }
 
-  /** Points `chunk` at the entity's head; false when the entity has no revision. */
   head(id: string, chunk: Chunk): boolean {
     const bytes = this.table.getBinaryFast(id);
     if (bytes === undefined) return false;
@@ -58,10 +68,6 @@ export class Timelines {
     return true;
   }
 
-  /**
-   * Points `chunk` at the sealed chunk with the greatest lower bound at or before `key` and returns
-   * that bound, or undefined when there is none. `exclusive`: strictly before.
-   */
   sealed(key: SealedKey, chunk: Chunk, exclusive = false): SealedKey | undefined {
     const range = this.table.getRange({
       start: key,

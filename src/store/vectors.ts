@@ -2,10 +2,11 @@ import { crc32 } from 'node:zlib';
 
 import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
+import { CheckedBits } from './checked-bits.ts';
 import { countOf, type Environment, type Table } from './environment.ts';
 import { numberKeys } from './keys.ts';
 
-const CHECKSUM_BYTES = 4;
+export const CHECKSUM_BYTES = 4;
 
 /**
  * The vector pool of one model version: vectors by id, append-only. Ids are whole numbers from 0,
@@ -15,13 +16,13 @@ const CHECKSUM_BYTES = 4;
  */
 export class VectorPool {
   readonly vectorBytes: number;
+  readonly checked = new CheckedBits();
   private place: string;
   private table: Table<number>;
   private scratch: Uint8Array;
   private shared: Uint8Array | undefined;
   private vector: Uint8Array = new Uint8Array(0);
   private trailer: DataView = new DataView(new ArrayBuffer(0));
-  private checked = new Bits();
 
   constructor(environment: Environment, vectorBytes: number) {
     this.place = environment.place;
@@ -136,33 +137,3 @@ export class VectorPool {
     }
   }
 }
-
-/** A set of whole numbers from 0, one bit each; numbers beyond what memory should hold are not kept. */
-class Bits {
-  private words = new Uint32Array(1_024);
-
-  has(at: number): boolean {
-    return ((this.words[Math.floor(at / 32)] ?? 0) & (1 << (at % 32))) !== 0;
-  }
-
-  add(at: number): void {
-    const word = Math.floor(at / 32);
-    if (word >= this.words.length) {
-      if (word >= BITS_WORDS_MAX) return;
-      const grown = new Uint32Array(
-        Math.min(BITS_WORDS_MAX, Math.max(word + 1, this.words.length * 2)),
-      );
-      grown.set(this.words);
-      this.words = grown;
-    }
-    this.words[word]! |= 1 << (at % 32);
-  }
-
-  clear(at: number): void {
-    const word = Math.floor(at / 32);
-    if (word < this.words.length) this.words[word]! &= ~(1 << (at % 32));
-  }
-}
-
-// 64 MiB of bits: half a thousand million vectors. Beyond, each read verifies again.
-const BITS_WORDS_MAX = 2 ** 24;

@@ -4,10 +4,10 @@ import { formatInstant, type Micros } from '../ground/time.ts';
 import type { Revision } from '../store/chunk.ts';
 import type { Horizon } from '../store/horizon.ts';
 import { compareOrder, type OrderKey } from '../store/order.ts';
-import { justAfter, readHistory, readLater } from './history.ts';
+import { justAfter, type Readable, readHistory, readLater } from './history.ts';
 import { resolveMany } from './lookup.ts';
 import { ANY_AGE, type Bounds, boundsOf, type Question } from './question.ts';
-import type { Resolution, Resolvable } from './resolve.ts';
+import type { Resolution } from './resolve.ts';
 import * as code from './status.ts';
 
 /** The rules of time that decide an answer. */
@@ -46,7 +46,7 @@ export interface Explanation {
  * `id` is well-formed. `durable`: no revision above it is shown, even as one that does not count.
  */
 export function explain(
-  version: Resolvable,
+  version: Readable,
   id: string,
   question: Question,
   durable: number,
@@ -78,7 +78,7 @@ function winnerOf({ events, knowns, seqs }: Resolution): OrderKey | undefined {
  * of them newer, or more where there are fewer at and below it.
  */
 function readAround(
-  version: Resolvable,
+  version: Readable,
   id: string,
   pivot: OrderKey,
   snapshot: number,

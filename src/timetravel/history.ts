@@ -2,9 +2,13 @@ import { MICROS_MAX } from '../ground/time.ts';
 import { Chunk, type Revision } from '../store/chunk.ts';
 import type { SealedKey, TimelineKey } from '../store/keys.ts';
 import { compareOrder, type OrderKey } from '../store/order.ts';
+import type { Timelines } from '../store/timelines.ts';
 import { resolveMany } from './lookup.ts';
 import { ANY_AGE } from './question.ts';
 import type { Resolvable } from './resolve.ts';
+
+/** What a history is read of. */
+export type Readable = Resolvable & { readonly timelines: Timelines };
 
 /** Which revisions of a timeline are asked; bounds in µs and inclusive. */
 export interface HistoryRange {
@@ -43,7 +47,7 @@ export function isErased({ erasures }: Resolvable, id: string): boolean {
  * a page of a short one does.
  */
 export function readHistory(
-  version: Resolvable,
+  version: Readable,
   id: string,
   { from, to, below, snapshot }: HistoryRange,
   limit: number,
@@ -79,7 +83,7 @@ export function readHistory(
  * `readHistory` would show before it came to `after`.
  */
 export function readLater(
-  version: Resolvable,
+  version: Readable,
   id: string,
   after: OrderKey,
   snapshot: number,
@@ -115,7 +119,7 @@ export function readLater(
  * event time of what was in force at the horizon, as far as it was then known and stored. Undefined
  * where all is kept.
  */
-function floorOf(version: Resolvable, id: string): OrderKey | undefined {
+function floorOf(version: Readable, id: string): OrderKey | undefined {
   const { moment } = version.horizon;
   if (moment === Number.NEGATIVE_INFINITY) return undefined;
   const { events } = resolveMany(version, [id], {

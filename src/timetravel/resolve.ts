@@ -1,13 +1,13 @@
 import { Chunk, TOMBSTONE } from '../store/chunk.ts';
 import type { Horizon } from '../store/horizon.ts';
 import type { SealedKey } from '../store/keys.ts';
-import type { Timelines } from '../store/timelines.ts';
+import type { TimelineReads } from '../store/timelines.ts';
 import type { Bounds } from './question.ts';
 import * as code from './status.ts';
 
 /** What resolving reads: one model version, in one state of its files. */
 export interface Resolvable {
-  readonly timelines: Timelines;
+  readonly timelines: TimelineReads;
   /** What lies before it cannot be asked any more (A10). */
   readonly horizon: Horizon;
   readonly erasures: ErasedEntities;
@@ -40,18 +40,23 @@ export class Resolution {
   readonly vectorIds: Float64Array;
   /** Of the winner, a tombstone too; NaN where there is none. */
   readonly events: Float64Array;
+  /** Empty where only what is in force was asked, as are the next two. */
   readonly knowns: Float64Array;
   readonly createds: Float64Array;
   readonly seqs: Float64Array;
+  private isWhole: boolean;
 
-  constructor(rows: number) {
+  /** `isWhole`: with what else is known of the winner, at the price of three columns more. */
+  constructor(rows: number, isWhole = true) {
     this.statuses = new Uint8Array(rows);
     this.reasons = new Uint8Array(rows);
     this.vectorIds = new Float64Array(rows);
     this.events = new Float64Array(rows);
-    this.knowns = new Float64Array(rows);
-    this.createds = new Float64Array(rows);
-    this.seqs = new Float64Array(rows);
+    const more = isWhole ? rows : 0;
+    this.knowns = new Float64Array(more);
+    this.createds = new Float64Array(more);
+    this.seqs = new Float64Array(more);
+    this.isWhole = isWhole;
   }
 
   miss(row: number, status: number, reason: number): void {
@@ -59,9 +64,32 @@ export class Resolution {
     this.reasons[row] = reason;
     this.vectorIds[row] = TOMBSTONE;
     this.events[row] = Number.NaN;
+    if (!this.isWhole) return;
     this.knowns[row] = Number.NaN;
     this.createds[row] = Number.NaN;
     this.seqs[row] = Number.NaN;
+  }
+
+  /** The answers of the first rows alone. */
+  first(rows: number): Resolution {
+    return this.take(Int32Array.from({ length: rows }, (_, row) => row));
+  }
+
+  /** The answers of `rows`, in that order. */
+  take(rows: Int32Array): Resolution {
+    const taken = new Resolution(rows.length, this.isWhole);
+    for (let at = 0; at < rows.length; at++) {
+      const row = rows[at]!;
+      taken.statuses[at] = this.statuses[row]!;
+      taken.reasons[at] = this.reasons[row]!;
+      taken.vectorIds[at] = this.vectorIds[row]!;
+      taken.events[at] = this.events[row]!;
+      if (!this.isWhole) continue;
+      taken.knowns[at] = this.knowns[row]!;
+      taken.createds[at] = this.createds[row]!;
+      taken.seqs[at] = this.seqs[row]!;
+    }
+    return taken;
   }
 
   /**
@@ -80,6 +108,7 @@ export class Resolution {
     this.reasons[row] = isDeleted ? code.DELETED : code.NO_REASON;
     this.vectorIds[row] = vectorId;
     this.events[row] = event;
+    if (!this.isWhole) return;
     this.knowns[row] = chunk.known(at);
     this.createds[row] = chunk.created(at);
     this.seqs[row] = chunk.seq(at);
@@ -98,6 +127,9 @@ export class Resolver {
   private head = new Chunk();
   /** Sealed chunks come in memory of their own; a head in lmdb's, where its views are kept. */
   private sealed = new Chunk();
+  private id = '';
+  private isThere = false;
+  private isErased = false;
   private unknown = false;
 
   constructor(version: Resolvable) {
@@ -106,11 +138,29 @@ export class Resolver {
 
   /** Writes the answer for a well-formed `id` into row `row` of `out`. */
   resolve(id: string, bounds: Bounds, out: Resolution, row: number): void {
-    const { timelines, horizon, erasures } = this.version;
+    this.open(id);
+    this.answer(bounds, out, row);
+  }
+
+  /**
+   * Takes the entity, well-formed, whose rows are answered next. lmdb's timelines show its newest
+   * revisions until the next read, for one row; those read from pages for all rows of the entity.
+   * Gives whether some of its revisions are further back.
+   */
+  open(id: string): boolean {
+    const { timelines, erasures } = this.version;
+    this.id = id;
+    this.isThere = timelines.head(id, this.head);
+    this.isErased = !(this.isThere ? erasures.settled : erasures.none) && erasures.has(id);
+    return this.isThere && this.head.hasSealed;
+  }
+
+  /** Writes the answer for the entity of `open` into row `row` of `out`. */
+  answer(bounds: Bounds, out: Resolution, row: number): void {
+    const { timelines, horizon } = this.version;
+    const { id, isThere } = this;
     this.unknown = false;
-    let chunk = this.head;
-    const isThere = timelines.head(id, chunk);
-    if (!(isThere ? erasures.settled : erasures.none) && erasures.has(id)) {
+    if (this.isErased) {
       out.miss(row, code.NOT_FOUND, code.ERASED);
       return;
     }
@@ -122,6 +172,7 @@ export class Resolver {
       out.miss(row, code.NOT_FOUND, code.NO_REASON);
       return;
     }
+    let chunk = this.head;
     let at = this.winner(chunk, bounds);
     if (at < 0 && chunk.hasSealed) {
       chunk = this.sealed;

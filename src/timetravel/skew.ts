@@ -1,8 +1,10 @@
 import { crc32 } from 'node:zlib';
 
 import type { FeatureView } from '../store/catalogue.ts';
+import { isEntityId } from '../store/entity-id.ts';
+import { openPinned, pinVersion } from '../store/pinned-version.ts';
 import type { Store } from '../store/store.ts';
-import { gather, resolveSpine } from './lookup.ts';
+import { resolveWindow } from './join/resolve-window.ts';
 import type { Question } from './question.ts';
 import type { Resolution } from './resolve.ts';
 import * as code from './status.ts';
@@ -188,12 +190,20 @@ export class SkewCheck {
     const { store } = this.settings;
     if (store.catalogue.view(view)?.created_timestamp !== created) return undefined;
     const { asOf = Number.POSITIVE_INFINITY } = question;
-    const opened = store.version(view, version);
-    const bytes = new Uint8Array(opened.vectors.vectorBytes);
-    const spine = { ...question, asOf: undefined };
-    const resolution = resolveSpine(opened, [entityId], Float64Array.of(asOf), spine);
-    gather(opened.vectors, resolution, bytes);
-    return outcomeOf(resolution, 0, bytes);
+    const pin = pinVersion(store.version(view, version));
+    try {
+      const pages = openPinned(pin.version);
+      const ids = { ids: [entityId], ordinals: Int32Array.of(isEntityId(entityId) ? 0 : -1) };
+      const spine = { ...question, asOf: undefined };
+      const resolution = resolveWindow(pages, ids, Float64Array.of(asOf), spine, true);
+      const bytes = new Uint8Array(pin.version.vectorBytes);
+      if (resolution.statuses[0] === code.PRESENT) {
+        pages.vectors.copy(resolution.vectorIds, Int32Array.of(0), bytes, Uint32Array.of(0));
+      }
+      return outcomeOf(resolution, 0, bytes);
+    } finally {
+      pin.release();
+    }
   }
 }
 

@@ -448,8 +448,8 @@ test('the key of the erased set is told to replicas, and to nobody else (A8)', a
   expect(frames.bytes.includes(key)).toBe(true);
 });
 
-test.each(['feature_view=job', 'limit=5', 'vectors=true'])(
-  'frames are of everything: %s is refused',
+test.each(['limit=5', 'vectors=true'])(
+  'frames are whole and with vectors: %s is refused',
   async (query) => {
     const api = await startWithJob();
     const answer = await api.send('GET', `/v1/changes?${query}`, undefined, { accept: FRAMES });

@@ -10,6 +10,9 @@ import { micros } from '../../src/ground/time.ts';
 import { DELETED } from '../../src/store/batch.ts';
 import { writeNumbers } from '../../src/store/dtype.ts';
 import { openStore } from '../../src/store/store.ts';
+import { JoinPool } from '../../src/timetravel/join/pool.ts';
+import { runJoin } from '../../src/timetravel/join/run.ts';
+import { testExports } from '../support/exports.ts';
 import { TestClock } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 
@@ -43,7 +46,9 @@ export interface Api {
 /** A server on a port of its own over a store in a new directory; gone when the test is done. */
 export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
   const clock = new TestClock(NOW_MICROS);
-  const store = openStore(tempDirectory(), clock.read);
+  const directory = tempDirectory();
+  const store = openStore(directory, clock.read);
+  const joinPool = new JoinPool(1);
   const deps: Deps = {
     store,
     limits: limitsSchema.parse({}),
@@ -60,6 +65,9 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
     sinkTopics: [],
     compacted: () => {},
     promote: async () => store.replica.promote(Math.random),
+    joinPool,
+    exports: testExports(store, directory, (job) => runJoin({ store, pool: joinPool, ...job })),
+    spineDirectories: [],
     backupDirectories: [],
     maxFutureSkew: 300e6,
     logger: false,
@@ -70,6 +78,8 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
   const url = await server.listen({ host: '127.0.0.1', port: 0 });
   onTestFinished(async () => {
     await server.close();
+    await deps.exports.stop();
+    await joinPool.close();
     await store.close();
   });
   return {

@@ -65,6 +65,13 @@ function types(content: Record<string, unknown> | undefined): string[] {
   return Object.keys(content ?? {});
 }
 
+const SPINES = [
+  'application/x-ndjson',
+  'text/csv',
+  'application/vnd.apache.arrow.stream',
+  'application/vnd.apache.parquet',
+];
+
 test('the content types of bodies and answers are all named', () => {
   const push = of('POST /v1/push');
   const msgpack = ['application/vnd.msgpack', 'application/x-msgpack'];
@@ -81,6 +88,8 @@ test('the content types of bodies and answers are all named', () => {
     'application/x-msgpack',
   ]);
   const join = of('POST /v1/get-historical-features');
-  expect(types(join.requestBody?.content)).toEqual(['application/x-ndjson']);
-  expect(types(join.responses['200']?.content)).toEqual(['application/x-ndjson']);
+  expect(types(join.requestBody?.content)).toEqual(SPINES);
+  expect(types(join.responses['200']?.content)).toEqual(
+    SPINES.filter((type) => type !== 'text/csv'),
+  );
 });

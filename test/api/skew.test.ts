@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import type { Pinned } from '../../src/store/environment.ts';
 import type { Store } from '../../src/store/store.ts';
 import { resolveMany } from '../../src/timetravel/lookup.ts';
 import { SkewCheck } from '../../src/timetravel/skew.ts';
@@ -73,9 +74,12 @@ test('an answer that a join answers otherwise is counted and told (A3)', async (
     const wrong = Object.create(store) as Store;
     wrong.version = (view, version) => {
       const right = store.version(view, version);
-      return Object.create(right, {
-        timelines: { value: { head: () => false } },
-      }) as typeof right;
+      const pin = (): Pinned => {
+        const pinned = right.environment.pin();
+        const timeline = { ...pinned.trees.get('timeline')!, root: undefined };
+        return { ...pinned, trees: new Map([...pinned.trees, ['timeline', timeline]]) };
+      };
+      return Object.create(right, { environment: { value: { pin } } }) as typeof right;
     };
     return wrong;
   });

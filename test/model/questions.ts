@@ -4,10 +4,13 @@ import { formatInstant, type Micros, parseInstant } from '../../src/ground/time.
 import { TOMBSTONE } from '../../src/store/chunk.ts';
 import type { Store } from '../../src/store/store.ts';
 import { readHistory } from '../../src/timetravel/history.ts';
-import { joinNdjson, type JoinRef } from '../../src/timetravel/join.ts';
+import type { JoinPlan, JoinRef } from '../../src/timetravel/join/plan.ts';
+import { streamJoin } from '../../src/timetravel/join/stream.ts';
 import { gather, resolveMany, resolveSpine } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE, BOUNDARIES, KNOWLEDGE, type Question } from '../../src/timetravel/question.ts';
+import { readSpineStream } from '../../src/timetravel/spine/source.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
+import { askPages } from '../support/pages.ts';
 import type { NaiveStore } from './naive.ts';
 import { IDS, type Target, vectorOf } from './target.ts';
 import type { World } from './world.ts';
@@ -79,6 +82,12 @@ function expectAnswers(world: World, target: Target, question: Question): number
     const spine = resolveSpine(version, IDS, moments, { ...question, asOf: undefined });
     expect(spine, context()).toEqual(resolution);
   }
+  // And so it is where a join reads the pages of the file, without the database.
+  const pages = askPages(version, IDS, question);
+  expect(pages.resolution, context()).toEqual(resolution);
+  const vectors = new Uint8Array(pages.vectors.byteLength);
+  gather(version.vectors, resolution, vectors);
+  expect(pages.vectors, context()).toEqual(vectors);
   return IDS.length;
 }
 
@@ -174,9 +183,10 @@ export async function expectJoin(world: World, random: Random, rows: number): Pr
   const { asOf: _asOf, maxAge: _maxAge, ...question } = randomQuestion(world, targets[0]!, random);
   const refs = targets.map((target): JoinRef => {
     const view = store.catalogue.mustGetView(target.view);
-    const version = store.catalogue.mustGetVersion(view, target.version);
+    const { dim, dtype } = store.catalogue.mustGetVersion(view, target.version);
     const name = `${target.view}_${target.version}`;
-    return { name, view, version, idColumn: view.join_key, maxAge: view.max_age ?? ANY_AGE };
+    const { join_key: idColumn, max_age: maxAge = ANY_AGE } = view;
+    return { name, view: target.view, version: target.version, dim, dtype, idColumn, maxAge };
   });
   const spine = Array.from({ length: rows }, (_, row) => ({
     ...Object.fromEntries(refs.map(({ idColumn }) => [idColumn, IDS[random(IDS.length)]!])),
@@ -185,17 +195,20 @@ export async function expectJoin(world: World, random: Random, rows: number): Pr
     ),
     label: row,
   }));
-  const plan = {
-    store,
+  const plan: JoinPlan = {
     refs,
     question,
     timeColumn: 'event_timestamp',
     columns: { known: true, created: true },
-    lineBytesMax: 65_536,
+    vectors: 'inline',
+    order: 'spine',
+    format: 'ndjson',
     strict: false,
   };
-  const text: Buffer[] = [];
-  for await (const bytes of joinNdjson(streamOf(spine), plan)) text.push(bytes);
+  const limits = { rowsMax: 64, bytesMax: 2 ** 20, lineBytesMax: 65_536 };
+  const source = readSpineStream(streamOf(spine), 'ndjson', limits);
+  const { signal } = new AbortController();
+  const text = await Array.fromAsync(streamJoin({ store, pool: world.pool, plan, source, signal }));
   const lines = Buffer.concat(text)
     .toString()
     .trimEnd()

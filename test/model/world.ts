@@ -10,6 +10,7 @@ import type { FeatureView } from '../../src/store/catalogue.ts';
 import type { ErasureScope } from '../../src/store/erasures.ts';
 import { openStore, type Store, type ViewSettings } from '../../src/store/store.ts';
 import type { VersionStore } from '../../src/store/version-store.ts';
+import { JoinPool } from '../../src/timetravel/join/pool.ts';
 import { TestClock } from '../support/store.ts';
 import type { Fact } from './naive.ts';
 import { batchOf, type Row, Target } from './target.ts';
@@ -47,6 +48,9 @@ export class World {
   private erased = new Map<string, Set<string>>();
   private lastCreated = Number.NEGATIVE_INFINITY;
   private made = 0;
+
+  /** One thread: the histories run beside each other. */
+  readonly pool = new JoinPool(1);
 
   constructor() {
     this.directory = this.newDirectory();
@@ -265,6 +269,7 @@ export class World {
 
   async close(): Promise<void> {
     await Promise.allSettled(this.running);
+    await this.pool.close();
     await this.store.close();
     for (const each of this.directories) rmSync(each, { recursive: true, force: true });
   }

@@ -39,5 +39,6 @@ export const changeLinesText = z.unknown().meta({
 export const changeFramesText = z.unknown().meta({
   type: 'string',
   format: 'binary',
-  description: 'For read replicas: frames of MessagePack, each after its length as u32.',
+  description:
+    'For read replicas and lakes: frames of MessagePack, each after its length as u32. A replica asks for all views; with `feature_view` the revisions are of that one, the other changes of all.',
 });

@@ -19,8 +19,21 @@ const ALIGNMENT = 8;
 const SPACE = 0x20;
 
 /** Bytes of one number of each dtype that Tidemark writes. */
-const DTYPE_BYTES = { I64: 8, F32: 4, F16: 2, U8: 1 } as const;
-type TensorDtype = keyof typeof DTYPE_BYTES;
+const DTYPE_BYTES = {
+  I64: 8,
+  U64: 8,
+  F64: 8,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  I8: 1,
+  U8: 1,
+  BOOL: 1,
+} as const;
+export type TensorDtype = keyof typeof DTYPE_BYTES;
 
 export interface TensorSpec {
   name: string;
@@ -68,7 +81,7 @@ export function planSafetensors(
 }
 
 /** The file's buffer with its header written; the tensors' bytes are whatever was there before. */
-export function allocateSafetensors({ bytes, header }: TensorPlan): Buffer {
+export function allocateSafetensors({ bytes, header }: TensorPlan): Buffer<ArrayBuffer> {
   // Slow: memory of its own, which starts on a multiple of eight, and not a slice of a shared pool.
   const file = Buffer.allocUnsafeSlow(bytes);
   header.copy(file);

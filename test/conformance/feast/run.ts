@@ -3,24 +3,16 @@ import { join } from 'node:path';
 
 import { pythonWith, runPython } from '../../python.ts';
 import { readCases } from '../cases.ts';
+import { FEAST_PACKAGES } from './packages.ts';
 import { planFeast } from './plan.ts';
 import { type Difference, type FeastRun, reportOf } from './report.ts';
 
 /** Gives the conformance cases to Feast and writes how its answers compare. */
 const HERE = import.meta.dirname;
 const REPORT = join(HERE, '../../../docs/feast-conformance.md');
-/** All that the answers can depend on, so that another day's run writes the same page. */
-const PACKAGES = [
-  'feast[duckdb]==0.67.0',
-  'dask==2026.8.0',
-  'duckdb==2.0.0',
-  'ibis-framework==12.0.0',
-  'pandas==2.3.3',
-  'pyarrow==26.0.1',
-];
 
 process.stdout.write('asking Feast; the first time it is installed, which takes a minute more\n');
-const python = await pythonWith(PACKAGES);
+const python = await pythonWith(FEAST_PACKAGES);
 const { plan, asked, unasked } = planFeast(readCases());
 const answers = await runPython(python, [join(HERE, 'ask.py')], JSON.stringify(plan));
 const differences = JSON.parse(

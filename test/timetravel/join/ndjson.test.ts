@@ -1,55 +1,57 @@
 import { expect, test } from 'vitest';
 
-import type { Store } from '../../src/store/store.ts';
-import { joinNdjson, type JoinPlan } from '../../src/timetravel/join.ts';
-import { ANY_AGE, type Question } from '../../src/timetravel/question.ts';
-import { batchOf, type TestRow, testStore } from '../support/store.ts';
+import type { Store } from '../../../src/store/store.ts';
+import type { JoinPlan } from '../../../src/timetravel/join/plan.ts';
+import { streamJoin } from '../../../src/timetravel/join/stream.ts';
+import { readSpineStream } from '../../../src/timetravel/spine/source.ts';
+import { planOf as arrowPlanOf, testPool } from '../../support/joins.ts';
+import { batchOf, type TestRow, testStore } from '../../support/store.ts';
 
 type Row = Record<string, unknown>;
+type Question = JoinPlan['question'];
 
 function planOf(
   store: Store,
   question: Partial<Question> = {},
-  plan: Partial<JoinPlan> = {},
+  plan: Partial<Omit<JoinPlan, 'question'>> = {},
 ): JoinPlan {
-  const view = store.catalogue.mustGetView('job');
-  return {
-    store,
-    refs: [
-      { name: 'job', view, version: view.versions['v1']!, idColumn: 'job_id', maxAge: ANY_AGE },
-    ],
-    question: {
-      asOf: undefined,
-      boundary: 'inclusive',
-      knowledge: 'input',
-      knownAt: undefined,
-      maxAge: ANY_AGE,
-      now: 0,
-      snapshot: store.snapshot,
-      ...question,
-    },
-    timeColumn: 'event_timestamp',
-    columns: { known: false, created: false },
-    lineBytesMax: 1_000,
-    strict: false,
+  return arrowPlanOf(store, {
+    format: 'ndjson',
+    question: { knowledge: 'input', ...question },
     ...plan,
-  };
+  });
+}
+
+const LIMITS = { rowsMax: 1_024, bytesMax: 2 ** 20, lineBytesMax: 1_000 };
+
+/** A join of NDJSON to NDJSON. */
+function joinLines(
+  store: Store,
+  spine: AsyncIterable<Uint8Array>,
+  plan: JoinPlan,
+): AsyncGenerator<Uint8Array> {
+  const source = readSpineStream(spine, 'ndjson', LIMITS);
+  return streamJoin({
+    store,
+    pool: testPool(),
+    plan,
+    source,
+    signal: new AbortController().signal,
+  });
 }
 
 async function join(
   store: Store,
   spine: string | Buffer,
   question: Partial<Question> = {},
-  plan: Partial<JoinPlan> = {},
+  plan: Partial<Omit<JoinPlan, 'question'>> = {},
 ): Promise<{ rows: Row[]; summary: Row; text: string }> {
-  const parts: Buffer[] = [];
   // Bytes come in pieces that know nothing of lines.
   const bytes = Buffer.from(spine);
   async function* pieces() {
     for (let from = 0; from < bytes.length; from += 7) yield bytes.subarray(from, from + 7);
   }
-  const joined = joinNdjson(pieces(), planOf(store, question, plan));
-  for await (const part of joined) parts.push(part);
+  const parts = await Array.fromAsync(joinLines(store, pieces(), planOf(store, question, plan)));
   const text = Buffer.concat(parts).toString();
   const rows = text
     .trimEnd()
@@ -158,12 +160,12 @@ test.each([{ timeColumn: 'ts' }, { refs: 'posting' }])(
   async ({ timeColumn, refs }) => {
     const store = await storeWith({ id: 'a', event: 0, vector: [1, 1] });
     const plan = planOf(store);
-    const asked = joinNdjson(oneRow(), {
+    const asked = joinLines(store, oneRow(), {
       ...plan,
       timeColumn: timeColumn ?? plan.timeColumn,
       refs: plan.refs.map((ref) => ({ ...ref, idColumn: refs ?? ref.idColumn })),
     });
-    await expect(asked.next()).rejects.toThrow(`has the column ${timeColumn ?? refs}`);
+    await expect(asked.next()).rejects.toThrow(`has no column ${timeColumn ?? refs}`);
   },
 );
 
@@ -203,7 +205,6 @@ test('a view that is dropped and made anew during a join ends it, rather than an
     store.createView(view);
     yield line;
   }
-  const joined = joinNdjson(spine(), planOf(store));
-  expect((await joined.next()).done).toBe(false);
-  await expect(joined.next()).rejects.toThrow('was dropped');
+  const joined = joinLines(store, spine(), planOf(store));
+  await expect(Array.fromAsync(joined)).rejects.toThrow('was dropped');
 });

@@ -1,0 +1,113 @@
+import { openAsBlob, rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { tableFromIPC, type Table } from 'apache-arrow';
+import { ParquetFile } from 'parquet-wasm/node';
+
+import { micros, systemClock } from '../../src/ground/time.ts';
+import { RevisionBatch } from '../../src/store/batch.ts';
+import { openStore } from '../../src/store/store.ts';
+import { pythonWith, runPython } from '../../test/python.ts';
+import { TRAINER_PACKAGES } from '../../test/support/trainers.ts';
+import { entitiesOf, type Shape, shapeText } from './shape.ts';
+
+/** The same vectors twice, as Parquet and in a store, and a spine. */
+export interface JoinData {
+  shape: Shape;
+  /** All of it lies in here. */
+  folder: string;
+  history: string;
+  spine: string;
+  /** The data directory of the store. */
+  store: string;
+  /** How long the store took to take the history in, durably. */
+  ingestSeconds: number;
+  python: string;
+}
+
+const GENERATOR = join(import.meta.dirname, 'generate.py');
+const BATCH = 5_000;
+
+/** Makes it, gives it to `work`, and removes it. Where: in the folder for temporary files. */
+export async function withData(
+  shape: Shape,
+  work: (data: JoinData) => Promise<void>,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'tidemark-joins-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.once('exit', remove);
+  try {
+    await work(await makeData(folder, shape));
+  } finally {
+    remove();
+    process.off('exit', remove);
+  }
+}
+
+// Who breaks it off leaves nothing behind either.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
+async function makeData(folder: string, shape: Shape): Promise<JoinData> {
+  console.error(`making ${shapeText(shape)}`);
+  const python = await pythonWith(TRAINER_PACKAGES);
+  const { rows, revisions, dim } = shape;
+  const [history, spine] = [join(folder, 'history.parquet'), join(folder, 'spine.parquet')];
+  const generate = async (what: string, path: string, ...numbers: number[]) =>
+    runPython(python, [GENERATOR, what, path, ...numbers.map(String)]);
+  await generate('history', history, revisions, entitiesOf(shape), dim);
+  await generate('spine', spine, rows, entitiesOf(shape));
+  const store = join(folder, 'data');
+  const ingestSeconds = await ingest(store, history, dim);
+  return { shape, folder, history, spine, store, ingestSeconds, python };
+}
+
+/** Commits the history to a new store, each batch flushed; seconds from file to closed store. */
+async function ingest(directory: string, history: string, dim: number): Promise<number> {
+  const start = performance.now();
+  const store = openStore(directory, systemClock);
+  const created_timestamp = micros(0);
+  store.createView({
+    name: 'job',
+    entity: 'job',
+    join_key: 'job_id',
+    created_timestamp,
+    aliases: { current: 'v1' },
+    versions: { v1: { version: 'v1', dim, dtype: 'float32', created_timestamp } },
+  });
+  const file = await ParquetFile.fromFile(await openAsBlob(history));
+  const groups = file.metadata().numRowGroups();
+  // One batch is put together while the one before is on its way to the disk.
+  let committed: Promise<unknown> = Promise.resolve();
+  for (let group = 0; group < groups; group++) {
+    const read = await file.read({ rowGroups: [group], batchSize: BATCH });
+    const table: Table = tableFromIPC(read.intoIPCStream());
+    for (const rows of batchesOf(table, dim)) {
+      await committed;
+      committed = store.commit('job', 'v1', { rows });
+    }
+  }
+  await committed;
+  await store.close();
+  return (performance.now() - start) / 1_000;
+}
+
+function* batchesOf(table: Table, dim: number): Generator<RevisionBatch> {
+  for (const batch of table.batches) {
+    const rows = new RevisionBatch(dim * 4, batch.numRows);
+    const ids = batch.getChild('job_id')!;
+    const events = batch.getChild('event_timestamp')!.data[0]!.values as BigInt64Array;
+    const numbers = batch.getChild('vector')!.data[0]!.children[0]!.values as Float32Array;
+    for (let at = 0; at < batch.numRows; at++) {
+      rows.nextPayload().set(bytesOf(numbers, at * dim, dim));
+      const event = Number(events[at]);
+      rows.addRow(ids.get(at) as string, event, event, rows.addFilled());
+    }
+    yield rows;
+  }
+}
+
+function bytesOf(numbers: Float32Array, from: number, count: number): Uint8Array {
+  return new Uint8Array(numbers.buffer, numbers.byteOffset + from * 4, count * 4);
+}

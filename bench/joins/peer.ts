@@ -1,0 +1,55 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+
+/** Threads that everybody has who can have more than one. */
+export const THREADS = 2;
+
+/** Milliseconds by what they went to, of one-thread.ts. */
+export interface Stages {
+  read: number;
+  resolve: number;
+  lay_out: number;
+  gather: number;
+  sha256: number;
+  write: number;
+}
+
+/** What one run of a peer says of itself. */
+export interface PeerRun {
+  seconds: number;
+  /** What was found, of one that writes no files. */
+  found?: string;
+}
+
+/** A program in a process of its own that does its work once a line, as a server that stays. */
+export class Peer {
+  readonly pid: number;
+  private child: ChildProcess;
+  private lines: AsyncIterator<string>;
+
+  constructor(command: string, args: readonly string[]) {
+    this.child = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      // Where Polars has it from.
+      env: { ...process.env, POLARS_MAX_THREADS: `${THREADS}` },
+    });
+    this.pid = this.child.pid!;
+    this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** Gives it the line, and waits for its answer. */
+  async run<Run = PeerRun>(line: string): Promise<Run> {
+    this.child.stdin!.write(`${line}\n`);
+    const { value, done } = await this.lines.next();
+    if (done === true) throw new Error(`${this.child.spawnargs.join(' ')} ended`);
+    return JSON.parse(value) as Run;
+  }
+
+  async close(): Promise<void> {
+    this.child.stdin!.end();
+    if (this.child.exitCode === null && this.child.signalCode === null) {
+      await once(this.child, 'exit');
+    }
+  }
+}

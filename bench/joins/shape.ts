@@ -1,0 +1,30 @@
+/** What is joined to what. */
+export interface Shape {
+  /** Rows of the spine. */
+  rows: number;
+  revisions: number;
+  dim: number;
+}
+
+/** An entity has ten revisions or so. */
+export function entitiesOf({ revisions }: Shape): number {
+  return Math.ceil(revisions / 10);
+}
+
+/** The shape that the command line names, for a look; whether it is the benchmark's own. */
+export function askedShape(standard: Shape): { shape: Shape; isStandard: boolean } {
+  const [rows, revisions, dim] = process.argv.slice(2).map(Number);
+  if (rows === undefined) return { shape: standard, isStandard: true };
+  const shape = { rows, revisions: revisions ?? rows, dim: dim ?? standard.dim };
+  return { shape, isStandard: false };
+}
+
+/** 1M rows × 1M revisions × 128-d */
+export function shapeText({ rows, revisions, dim }: Shape): string {
+  return `${short(rows)} rows × ${short(revisions)} revisions × ${dim}-d`;
+}
+
+function short(count: number): string {
+  if (count >= 1e6) return `${count / 1e6}M`;
+  return count >= 1e3 ? `${count / 1e3}k` : `${count}`;
+}

@@ -1,0 +1,266 @@
+import {
+  type Data,
+  DataType,
+  type Field,
+  makeData,
+  RecordBatch,
+  Schema,
+  Struct,
+} from 'apache-arrow';
+import {
+  Compression,
+  EnabledStatistics,
+  Table,
+  writeParquet,
+  type WriterProperties,
+  WriterPropertiesBuilder,
+} from 'parquet-wasm/node';
+
+import { assert } from '../../ground/assert.ts';
+import { TidemarkError } from '../../ground/errors.ts';
+import { vectorBytes } from '../../store/dtype.ts';
+import { textsOf } from '../spine/column.ts';
+import type { Answer, AnswerSchema, Encoding } from './answer.ts';
+import { emptyBatch } from './arrow-message.ts';
+import { arrowEncoding } from './arrow.ts';
+import { type CodeData, encodeCodes, isOfCodes } from './parquet-codes.ts';
+import {
+  type ColumnChunk,
+  encodeFooter,
+  extentOf,
+  type Footer,
+  MAGIC,
+  moved,
+  parseFooter,
+  type RowGroup,
+} from './parquet-footer.ts';
+import { batchInMillis, schemaInMillis } from './parquet-times.ts';
+import { type PlannedVectors, planVectors, vectorSchema, writePages } from './parquet-vectors.ts';
+
+/** Of a window: its row groups, whose places count from the window's start. */
+export interface ParquetMeta {
+  bytes: number;
+  rowGroups: readonly RowGroup[];
+}
+
+const GROUP_VECTOR_BYTES = 24 * 2 ** 20;
+const GROUP_ROWS_MIN = 1_024;
+const GROUP_ROWS_MAX = 131_072;
+/** Texts that differ more than this are written as they are: a larger dictionary costs more than it saves. */
+const DICTIONARY_BYTES_MAX = 128 * 2 ** 10;
+/** To begin a dictionary that gets too large costs more than to write the texts: these rows tell. */
+const SAMPLE_ROWS = 2_048;
+const SAMPLE_DISTINCT_MAX = 1_792;
+/** Under this key readers look for the Arrow types that the columns had. */
+const ARROW_SCHEMA_KEY = 'ARROW:schema';
+const SUMMARY_KEY = 'tidemark';
+
+/**
+ * Parquet. A library writes the columns that are neither vectors nor codes; its row groups are taken
+ * apart, and each is put together again with the codes and vectors of the same rows behind it.
+ */
+export const parquetEncoding: Encoding<ParquetMeta> = {
+  head() {
+    return new Uint8Array(MAGIC);
+  },
+
+  window(answer, room) {
+    const groups = planGroups(answer);
+    const bytes = groups.reduce((sum, group) => sum + group.bytes, 0);
+    assert(bytes < 2 ** 32, 'places in a window have 32 bits');
+    // No byte of it is left as it was: headers, levels and numbers follow each other without gaps.
+    const out = room?.(bytes) ?? Buffer.allocUnsafeSlow(bytes);
+    const offsets = answer.vectors.map(() => new Uint32Array(answer.batch.numRows));
+    const rowGroups: RowGroup[] = [];
+    let at = 0;
+    for (const group of groups) {
+      rowGroups.push(writeGroup(group, answer, out, at, offsets));
+      at += group.bytes;
+    }
+    answer.vectors.forEach((column, index) => column.gather(out, offsets[index]!));
+    return { chunks: [out], meta: { bytes, rowGroups } };
+  },
+
+  tail({ schema, vectors }, windows, summary) {
+    const whole = { schema: schemaInMillis(schema), vectors };
+    const rowGroups: RowGroup[] = [];
+    let start = MAGIC.byteLength;
+    for (const window of windows) {
+      for (const { rows, columns } of window.rowGroups) {
+        rowGroups.push({ rows, columns: columns.map((chunk) => moved(chunk, start)) });
+      }
+      start += window.bytes;
+    }
+    const { columns, keyValues } = schemaFooter(whole);
+    const told = new Map(keyValues)
+      .set(ARROW_SCHEMA_KEY, Buffer.from(arrowEncoding.head(whole)).toString('base64'))
+      .set(SUMMARY_KEY, summary);
+    return encodeFooter({ columns, rowGroups, keyValues: told });
+  },
+};
+
+/** One row group of a window, laid out. */
+interface PlannedGroup {
+  from: number;
+  to: number;
+  bytes: number;
+  /** Of the columns that are no vectors: their pages, and how each of them is described. */
+  pages: readonly Uint8Array[];
+  columns: readonly ColumnChunk[][];
+  /** One a vector column. */
+  vectors: readonly PlannedVectors[];
+}
+
+function planGroups({ batch, vectors }: Answer): PlannedGroup[] {
+  const rowsMax = groupRows(vectors);
+  const { others, codes } = apart(batchInMillis(batch));
+  const file = others.numCols === 0 ? undefined : encodeOthers(others, rowsMax);
+  const footer = file && parseFooter(file);
+  const leaves = footer?.columns.map(({ orders }) => orders.length) ?? [];
+  const groups: PlannedGroup[] = [];
+  for (let from = 0; from < batch.numRows; from += rowsMax) {
+    const to = Math.min(batch.numRows, from + rowsMax);
+    const group = footer?.rowGroups[groups.length];
+    const { start, end } = group ? extentOf(group) : { start: 0, end: 0 };
+    let leaf = 0;
+    const columns = leaves.map((count) =>
+      group!.columns.slice(leaf, (leaf += count)).map((chunk) => moved(chunk, -start)),
+    );
+    const pages = file ? [file.subarray(start, end)] : [];
+    let bytes = end - start;
+    for (const { at, field, data } of codes) {
+      const encoded = encodeCodes(field, data.slice(from, to - from));
+      columns.splice(at, 0, [moved(encoded.chunk, bytes)]);
+      pages.push(encoded.bytes);
+      bytes += encoded.bytes.byteLength;
+    }
+    const planned = vectors.map((column) => planVectors(column, column.valid.subarray(from, to)));
+    for (const each of planned) bytes += each.bytes;
+    groups.push({ from, to, bytes, pages, columns, vectors: planned });
+  }
+  return groups;
+}
+
+/** The columns of codes, by their places, and those that the library writes. */
+function apart({ schema, data }: RecordBatch): {
+  others: RecordBatch;
+  codes: { at: number; field: Field; data: CodeData }[];
+} {
+  const codes: { at: number; field: Field; data: CodeData }[] = [];
+  const fields: Field[] = [];
+  const children: Data[] = [];
+  schema.fields.forEach((field, at) => {
+    const column = data.children[at]!;
+    if (isOfCodes(field, column)) codes.push({ at, field, data: column });
+    else {
+      fields.push(field);
+      children.push(column);
+    }
+  });
+  const type = new Struct(fields);
+  const rest = makeData({ type, length: data.length, nullCount: 0, children });
+  return { others: new RecordBatch(new Schema(fields, schema.metadata), rest), codes };
+}
+
+function writeGroup(
+  { from, to, pages, columns, vectors }: PlannedGroup,
+  answer: Answer,
+  out: Uint8Array<ArrayBuffer>,
+  start: number,
+  offsets: readonly Uint32Array[],
+): RowGroup {
+  let at = start;
+  for (const bytes of pages) {
+    out.set(bytes, at);
+    at += bytes.byteLength;
+  }
+  const placed = vectors.map((planned, index) => {
+    const { dim, dtype, valid } = answer.vectors[index]!;
+    const rows = valid.subarray(from, to);
+    writePages(planned, rows, vectorBytes(dim, dtype), out, at, offsets[index]!.subarray(from, to));
+    const chunk = moved(planned.chunk, at);
+    at += planned.bytes;
+    return [chunk];
+  });
+  const own = columns.map((chunks) => chunks.map((chunk) => moved(chunk, start)));
+  return { rows: to - from, columns: inOrder(own, placed, answer.vectors).flat() };
+}
+
+/** The columns of the answer: the others with those of vectors at their places. */
+function inOrder<Column>(
+  others: readonly Column[],
+  ofVectors: readonly Column[],
+  vectors: AnswerSchema['vectors'],
+): Column[] {
+  const columns = [...others];
+  vectors.forEach(({ at }, index) => columns.splice(at, 0, ofVectors[index]!));
+  return columns;
+}
+
+function groupRows(vectors: AnswerSchema['vectors']): number {
+  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+  const rows = Math.floor(GROUP_VECTOR_BYTES / bytes);
+  return Math.max(GROUP_ROWS_MIN, Math.min(GROUP_ROWS_MAX, rows));
+}
+
+/** The schema of a whole answer, and what the library tells beside it. */
+function schemaFooter(schema: AnswerSchema): Pick<Footer, 'columns' | 'keyValues'> {
+  const batch = emptyBatch(schema.schema);
+  const others =
+    batch.numCols === 0
+      ? { columns: [], keyValues: new Map<string, string>() }
+      : parseFooter(encodeOthers(batch, GROUP_ROWS_MAX));
+  const ofVectors = schema.vectors.map(({ name, dtype }) => vectorSchema(name, dtype));
+  return {
+    columns: inOrder(others.columns, ofVectors, schema.vectors),
+    keyValues: others.keyValues,
+  };
+}
+
+/** The batch as a Parquet file of the library's. */
+function encodeOthers(batch: RecordBatch, groupRowsMax: number): Uint8Array {
+  const answer = { firstRow: 0, batch, vectors: [], spineColumns: batch.numCols };
+  const stream = Buffer.concat([
+    arrowEncoding.head({ schema: batch.schema, vectors: [] }),
+    ...arrowEncoding.window(answer).chunks,
+    arrowEncoding.tail({ schema: batch.schema, vectors: [] }, [undefined], ''),
+  ]);
+  try {
+    return writeParquet(Table.fromIPCStream(stream), propertiesOf(batch, groupRowsMax));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `the columns ${batch.schema.names.join(', ')} cannot be written as Parquet: ${why}; ` +
+        'leave out the one that it names, or ask for another format',
+      { cause: error },
+    );
+  }
+}
+
+function propertiesOf({ schema, data }: RecordBatch, groupRowsMax: number): WriterProperties {
+  let properties = new WriterPropertiesBuilder()
+    .setCompression(Compression.UNCOMPRESSED)
+    .setMaxRowGroupSize(groupRowsMax)
+    .setStatisticsEnabled(EnabledStatistics.Chunk)
+    .setDictionaryPageSizeLimit(DICTIONARY_BYTES_MAX);
+  // Numbers and moments mostly differ: a dictionary of them is larger than they are, and slow.
+  schema.fields.forEach(({ name, type }, at) => {
+    const isNumber = DataType.isInt(type) || DataType.isFloat(type) || DataType.isTimestamp(type);
+    if (isNumber || isVaried(data.children[at]!)) {
+      properties = properties.setColumnDictionaryEnabled(name, false);
+    }
+  });
+  return properties.build();
+}
+
+/** Whether most of a column's first texts differ from each other. */
+function isVaried(data: Data): boolean {
+  if (!DataType.isUtf8(data.type) || data.length < SAMPLE_ROWS) return false;
+  const { bytes, offsets } = textsOf(data.slice(0, SAMPLE_ROWS), 'sample');
+  const texts = new Set<string>();
+  for (let row = 0; row < SAMPLE_ROWS; row++) {
+    texts.add(bytes.toString('latin1', offsets[row], offsets[row + 1]));
+  }
+  return texts.size > SAMPLE_DISTINCT_MAX;
+}

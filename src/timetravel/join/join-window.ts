@@ -1,0 +1,293 @@
+import { makeData, RecordBatch, Schema, Struct } from 'apache-arrow';
+
+import { TidemarkError } from '../../ground/errors.ts';
+import { vectorBytes } from '../../store/dtype.ts';
+import type { PageVersion } from '../../store/pinned-version.ts';
+import { radixOrder } from '../../store/radix-order.ts';
+import type { Answer, VectorColumn } from '../formats/answer.ts';
+import { withDictionaryIds } from '../formats/arrow-schema.ts';
+import { Resolution } from '../resolve.ts';
+import { idsOf } from '../spine/ids.ts';
+import { momentsOf } from '../spine/moments.ts';
+import type { IdColumn, SpineWindow } from '../spine/window.ts';
+import * as code from '../status.ts';
+import { REASONS, STATUSES } from '../status.ts';
+import { codeColumn, type Column, integerColumn, rowColumn, timestampColumn } from './columns.ts';
+import { idOrder } from './id-order.ts';
+import type { JoinPlan, JoinRef } from './plan.ts';
+import { resolveWindow } from './resolve-window.ts';
+import { type Keep, StagedVectors } from './staged-vectors.ts';
+import { take } from './take.ts';
+import type { InvalidRow, RefCounts } from './window-done.ts';
+
+/** By these readers of lines tell how an answer ended. */
+const RESERVED = ['__summary', '__error'];
+/** Where rows are not in the spine's order: the number of each, from 0. */
+const ROW_NUMBER = 'row_number';
+/** More would say nothing new. */
+const INVALID_SHOWN = 20;
+
+/** A window of a spine, and the revision in force for each row and reference. */
+export interface ResolvedWindow {
+  window: SpineWindow;
+  plan: JoinPlan;
+  versions: readonly PageVersion[];
+  /** One a reference, its rows in the order of the answer. */
+  resolutions: readonly Resolution[];
+  /** The window's rows in the order of the answer; undefined: their own. */
+  order: Int32Array | undefined;
+}
+
+/**
+ * Resolves every row of a window for every reference (A11). `versions`: one a reference.
+ * Throws BAD_REQUEST for a column that is missing or of no use and, where the plan is strict, for the
+ * first row that is INVALID (BEFORE_RETENTION for that reason); NAME_COLLISION; STORE_CORRUPT.
+ */
+export function resolveRows(
+  window: SpineWindow,
+  plan: JoinPlan,
+  versions: readonly PageVersion[],
+): ResolvedWindow {
+  refuseCollisions(window, plan);
+  if (window.batch.schema.fields.length === 0 && window.batch.numRows === 0) {
+    // Lines without one of them have no columns to be missed.
+    const resolutions = plan.refs.map(() => new Resolution(0));
+    return { window, plan, versions, resolutions, order: undefined };
+  }
+  const moments = momentsOf(window, plan.timeColumn);
+  const ids = new Map<string, IdColumn>();
+  for (const { idColumn } of plan.refs) {
+    if (!ids.has(idColumn)) ids.set(idColumn, idsOf(window, idColumn));
+  }
+  const isWhole = plan.columns.known || plan.columns.created;
+  const found = plan.refs.map((ref, at) => {
+    const question = { ...plan.question, asOf: undefined, maxAge: ref.maxAge };
+    const own = ids.get(ref.idColumn)!;
+    const resolution = resolveWindow(versions[at]!, own, moments, question, isWhole);
+    if (plan.strict) refuseInvalid(resolution, window, ref, plan);
+    return resolution;
+  });
+  const isByEntity = plan.order === 'entity';
+  const order = isByEntity ? entityOrder(ids.get(plan.refs[0]!.idColumn)!, moments) : undefined;
+  const resolutions = order === undefined ? found : found.map((each) => each.take(order));
+  return { window, plan, versions, resolutions, order };
+}
+
+/** A column whose vectors can also be set down by slices of so many rows first. */
+export interface StagingColumn extends VectorColumn {
+  stage(sliceRows: number, keep: Keep): StagedVectors;
+}
+
+/** An answer that can be written slice by slice. */
+export interface WindowAnswer extends Answer {
+  vectors: readonly StagingColumn[];
+}
+
+/**
+ * The answer of a window, but for the bytes of its vectors. `vectorRows`: with `vectors=ref`, for
+ * each reference the number of each row's vector, −1 where there is none.
+ */
+export function answerOf(
+  { window, plan, versions, resolutions, order }: ResolvedWindow,
+  vectorRows?: readonly Int32Array[],
+): WindowAnswer {
+  const { batch, firstRow, lines } = window;
+  const columns = batch.schema.fields.map((field, at): Column => {
+    const data = batch.data.children[at]!;
+    return { field, data: order === undefined ? data : take(data, order, field.name) };
+  });
+  const spineColumns = columns.length;
+  if (order !== undefined) {
+    const numbers = Float64Array.from(order, (row) => firstRow + row);
+    columns.push(integerColumn(ROW_NUMBER, numbers));
+  }
+  const vectors: StagingColumn[] = [];
+  plan.refs.forEach((ref, at) => {
+    const resolution = resolutions[at]!;
+    const addVectors = (name: string): void => {
+      if (vectorRows !== undefined) {
+        columns.push(rowColumn(name, vectorRows[at]!));
+        return;
+      }
+      const place = columns.length + vectors.length;
+      vectors.push(vectorColumn(name, place, ref, resolution, versions[at]!));
+    };
+    if (plan.revisions !== undefined) {
+      addVectors(vectorName(plan));
+      return;
+    }
+    const isPresent = (row: number): boolean => resolution.statuses[row] === code.PRESENT;
+    const time = (values: Float64Array): Float64Array =>
+      values.map((value, row) => (isPresent(row) ? value : Number.NaN));
+    const [own, event, known, created, status, reason] = addedNames(ref.name, plan);
+    addVectors(own);
+    columns.push(timestampColumn(event, time(resolution.events)));
+    if (plan.columns.known) columns.push(timestampColumn(known, time(resolution.knowns)));
+    if (plan.columns.created) columns.push(timestampColumn(created, time(resolution.createds)));
+    columns.push(codeColumn(status, resolution.statuses, STATUSES));
+    columns.push(codeColumn(reason, resolution.reasons, REASONS));
+  });
+  return {
+    firstRow,
+    batch: batchOf(columns, batch.numRows, batch.schema),
+    vectors,
+    spineColumns,
+    ...(lines !== undefined && { lines: order ? Array.from(order, (row) => lines[row]!) : lines }),
+  };
+}
+
+export function batchOf(columns: readonly Column[], rows: number, like?: Schema): RecordBatch {
+  // The spine's dictionaries and ours are numbered apart, and may have the same numbers.
+  const fields = withDictionaryIds(columns.map(({ field }) => field));
+  const children = columns.map(({ data }) => data);
+  const type = new Struct(fields);
+  return new RecordBatch(
+    new Schema(fields, like?.metadata),
+    makeData({ type, length: rows, nullCount: 0, children }),
+  );
+}
+
+/** How many rows of each reference had which status and reason. */
+export function countsOf({ resolutions }: ResolvedWindow): RefCounts[] {
+  return resolutions.map((resolution) => {
+    const statuses = new Float64Array(STATUSES.length);
+    const reasons = new Float64Array(REASONS.length);
+    for (const status of resolution.statuses) statuses[status]!++;
+    for (const reason of resolution.reasons) reasons[reason]!++;
+    return { statuses, reasons };
+  });
+}
+
+/** The first rows that are INVALID, by the names that the spine has for them. */
+export function invalidOf({ window, plan, resolutions, order }: ResolvedWindow): InvalidRow[] {
+  const rows: InvalidRow[] = [];
+  plan.refs.forEach(({ name }, at) => {
+    const { statuses, reasons } = resolutions[at]!;
+    for (
+      let row = statuses.indexOf(code.INVALID);
+      row >= 0 && rows.length < INVALID_SHOWN;
+      row = statuses.indexOf(code.INVALID, row + 1)
+    ) {
+      const where = window.nameOf(order?.[row] ?? row);
+      rows.push({ row: where, feature_view: name, reason: REASONS[reasons[row]!]! });
+    }
+  });
+  return rows;
+}
+
+function vectorColumn(
+  name: string,
+  at: number,
+  { dim, dtype }: JoinRef,
+  { statuses, vectorIds }: Resolution,
+  { vectors }: PageVersion,
+): StagingColumn {
+  const valid = new Uint8Array(statuses.length);
+  const rows = new Int32Array(statuses.length);
+  let count = 0;
+  for (let row = 0; row < statuses.length; row++) {
+    if (statuses[row] !== code.PRESENT) continue;
+    valid[row] = 1;
+    rows[count++] = row;
+  }
+  const present = rows.subarray(0, count);
+  return {
+    name,
+    at,
+    dim,
+    dtype,
+    valid,
+    gather: (out, offsets) => vectors.copy(vectorIds, present, out, offsets),
+    stage: (sliceRows, keep) =>
+      new StagedVectors(vectors, vectorIds, present, sliceRows, vectorBytes(dim, dtype), keep),
+  };
+}
+
+/** Rows by entity in the order that the store keeps them in, and of an entity by their moments. */
+function entityOrder({ ids, ordinals }: IdColumn, moments: Float64Array): Int32Array {
+  const ranks = new Float64Array(ids.length + 1);
+  idOrder(ids).forEach((ordinal, rank) => (ranks[ordinal + 1] = rank + 1));
+  const times = radixOrder(moments.map((moment) => (Number.isNaN(moment) ? 0 : moment)));
+  const entities = radixOrder(Float64Array.from(times, (row) => ranks[ordinals[row]! + 1]!));
+  return entities.map((at) => times[at]!);
+}
+
+/** The columns that a reference may add, in their order; those not asked for among them. */
+function addedNames(
+  name: string,
+  plan: JoinPlan,
+): [string, string, string, string, string, string] {
+  const after = ['event_timestamp', 'known_timestamp', 'created_timestamp', 'status', 'reason'];
+  return [vectorName(plan), ...after].map((column) => `${name}__${column}`) as ReturnType<
+    typeof addedNames
+  >;
+}
+
+function vectorName({ vectors }: JoinPlan): string {
+  return vectors === 'ref' ? 'vector_row' : 'vector';
+}
+
+function refuseCollisions(window: SpineWindow, plan: JoinPlan): void {
+  const names = new Set(window.batch.schema.fields.map(({ name }) => name));
+  for (const column of plan.format === 'ndjson' ? RESERVED : []) {
+    if (!names.has(column)) continue;
+    throw new TidemarkError(
+      'NAME_COLLISION',
+      `${whoHas(window, column)} a column ${column}, by which the end of the answer is told; rename it`,
+    );
+  }
+  if (plan.order === 'entity' && names.has(ROW_NUMBER)) {
+    throw new TidemarkError(
+      'NAME_COLLISION',
+      `${whoHas(window, ROW_NUMBER)} a column ${ROW_NUMBER}, which order=entity adds; rename it`,
+    );
+  }
+  for (const { name } of plan.refs) {
+    const [own, event, known, created, status, reason] = addedNames(name, plan);
+    const added = [
+      own,
+      event,
+      ...(plan.columns.known ? [known] : []),
+      ...(plan.columns.created ? [created] : []),
+      status,
+      reason,
+    ];
+    for (const column of added) {
+      if (!names.has(column)) continue;
+      throw new TidemarkError(
+        'NAME_COLLISION',
+        `${whoHas(window, column)} a column ${column}, which the join adds; ` +
+          `rename the reference, as in other_name=${name}`,
+      );
+    }
+  }
+}
+
+/** The row that has it, where rows may lack columns. */
+function whoHas(window: SpineWindow, column: string): string {
+  const { lines = [] } = window;
+  const row = lines.findIndex((line) => Object.hasOwn(JSON.parse(`${String(line)}}`), column));
+  return row < 0 ? 'the spine has' : `${window.nameOf(row)} has`;
+}
+
+function refuseInvalid(
+  { statuses, reasons }: Resolution,
+  window: SpineWindow,
+  ref: JoinRef,
+  plan: JoinPlan,
+): void {
+  const at = statuses.indexOf(code.INVALID);
+  if (at < 0) return;
+  const reason = REASONS[reasons[at]!];
+  throw new TidemarkError(
+    reasons[at] === code.BEFORE_RETENTION ? 'BEFORE_RETENTION' : 'BAD_REQUEST',
+    `${window.nameOf(at)} is INVALID for ${ref.name}: ${reason}${columnOf(reasons[at]!, ref, plan)}; ` +
+      'mend it, or leave out strict to have such rows marked',
+  );
+}
+
+/** Where in the row to look for what is wrong. */
+function columnOf(reason: number, { idColumn }: JoinRef, { timeColumn }: JoinPlan): string {
+  if (reason === code.BAD_ENTITY_ID) return ` (its column ${idColumn})`;
+  return reason === code.BAD_TIMESTAMP ? ` (its column ${timeColumn})` : '';
+}

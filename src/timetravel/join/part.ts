@@ -1,0 +1,102 @@
+import { vectorBytes } from '../../store/dtype.ts';
+import type { Answer, AnswerFormat } from '../formats/answer.ts';
+import { encodeFile, encodingOf } from '../formats/encodings.ts';
+import { FileWriter } from './file-writer.ts';
+import type { StagingColumn, WindowAnswer } from './join-window.ts';
+import type { StagedVectors } from './staged-vectors.ts';
+import type { WrittenFile } from './window-done.ts';
+
+/** Vectors of a slice: as much memory as a processor knows its way about in. */
+const SLICE_BYTES = 16 * 2 ** 20;
+const SLICE_ROWS_MAX = 131_072;
+
+/** Memory that is used again by one window after the other: fresh memory costs as much as a copy. */
+export class KeptMemory {
+  private kept: Uint8Array<ArrayBuffer>[] = [];
+
+  /** `use`: what for; its bytes of before are given up. */
+  take(use: number, bytes: number): Uint8Array<ArrayBuffer> {
+    let memory = this.kept[use];
+    if (memory === undefined || memory.byteLength < bytes) {
+      // Both together would be too much.
+      this.kept[use] = new Uint8Array(0);
+      this.kept[use] = memory = new Uint8Array(bytes);
+    }
+    return memory.subarray(0, bytes);
+  }
+}
+
+/** Writes the answer of a window as a file. Throws STORE_CORRUPT, STORE_UNAVAILABLE. */
+export function writePart(
+  path: string,
+  format: AnswerFormat,
+  answer: WindowAnswer,
+  summary: string,
+  memory: KeptMemory,
+): WrittenFile {
+  const file = new FileWriter(path);
+  try {
+    const rows = answer.batch.numRows;
+    if (encodingOf(format) === undefined) {
+      const schema = { schema: answer.batch.schema, vectors: answer.vectors };
+      for (const chunk of encodeFile(format, schema, answer, summary)) file.write(chunk);
+    } else {
+      writeSlices(file, format, answer, summary, memory);
+    }
+    return file.finish(rows);
+  } catch (error) {
+    file.abandon();
+    throw error;
+  }
+}
+
+function writeSlices(
+  file: FileWriter,
+  format: AnswerFormat,
+  answer: WindowAnswer,
+  summary: string,
+  memory: KeptMemory,
+): void {
+  const encoding = encodingOf(format)!;
+  const { vectors, batch } = answer;
+  const schema = { schema: batch.schema, vectors };
+  const sliceRows = rowsOf(vectors);
+  const staged = vectors.map((column, at) =>
+    column.stage(sliceRows, (bytes) => memory.take(at + 1, bytes)),
+  );
+  file.write(encoding.head(schema));
+  const metas: unknown[] = [];
+  for (let slice = 0; slice * sliceRows < batch.numRows || slice === 0; slice++) {
+    const part = sliceOf(answer, slice, sliceRows, staged);
+    const { chunks, meta } = encoding.window(part, (bytes) => memory.take(0, bytes));
+    for (const chunk of chunks) file.write(chunk);
+    metas.push(meta);
+  }
+  file.write(encoding.tail(schema, metas, summary));
+}
+
+function rowsOf(vectors: readonly StagingColumn[]): number {
+  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+  return Math.max(1, Math.min(SLICE_ROWS_MAX, Math.floor(SLICE_BYTES / bytes)));
+}
+
+function sliceOf(
+  { batch, vectors, firstRow, lines, spineColumns }: WindowAnswer,
+  slice: number,
+  sliceRows: number,
+  staged: readonly StagedVectors[],
+): Answer {
+  const from = slice * sliceRows;
+  const to = from + sliceRows;
+  return {
+    firstRow: firstRow + from,
+    batch: batch.slice(from, to),
+    vectors: vectors.map((column, at) => ({
+      ...column,
+      valid: column.valid.subarray(from, to),
+      gather: (out, offsets) => staged[at]!.copy(slice, out, offsets),
+    })),
+    spineColumns,
+    ...(lines !== undefined && { lines: lines.slice(from, to) }),
+  };
+}

@@ -1,0 +1,96 @@
+import { tableFromIPC } from 'apache-arrow';
+
+import { vectorBytes } from '../../store/dtype.ts';
+import { encodingOf } from '../formats/encodings.ts';
+import type { JoinedWindow, SentSchema } from './messages.ts';
+import type { JoinPlan } from './plan.ts';
+import { addCounts, noCounts, summaryOf } from './summary.ts';
+import type { WindowDone } from './window-done.ts';
+import { type Join, Windows } from './windows.ts';
+
+/** What a row takes in a thread beside its vectors, about: its columns, twice, and its answers. */
+const ROW_BYTES = 400;
+/** More than this at once gains nothing. */
+const ROWS_MAX = 524_288;
+const ROWS_MIN = 1_024;
+
+/** How large the pieces of a spine may be, where all threads together have so much memory. */
+export function windowLimits(
+  { refs, vectors }: Pick<JoinPlan, 'refs' | 'vectors'>,
+  memoryBytes: number,
+  threads: number,
+): { rowsMax: number; bytesMax: number } {
+  const inline = refs.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+  const rowBytes = ROW_BYTES * refs.length + (vectors === 'inline' ? inline : 0);
+  const bytes = memoryBytes / threads;
+  return {
+    rowsMax: Math.max(ROWS_MIN, Math.min(ROWS_MAX, Math.floor(bytes / rowBytes))),
+    // Text is several times as large when it is read.
+    bytesMax: Math.max(2 ** 20, Math.floor(bytes / 8)),
+  };
+}
+
+/**
+ * Joins a spine window by window on the threads of the pool; tells of the windows in their order, and
+ * of an answer that is sent also of its tail. Memory is that of a window a thread. All rows are
+ * answered at the plan's snapshot, whatever is written meanwhile (A9); the pages that a window reads
+ * are kept while it does, and no longer.
+ * Throws what a spine and a window can, VERSION_NOT_FOUND for a view that is dropped meanwhile, and
+ * the signal's reason.
+ */
+export async function* runJoin(join: Join): AsyncGenerator<WindowDone> {
+  const { plan, target, pool, signal, done = [] } = join;
+  const windows = new Windows(join, done);
+  const end = new StreamEnd(plan);
+  const started: Promise<JoinedWindow>[] = [];
+  let isEnded = false;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      while (!isEnded && started.length < pool.threads) {
+        const next = await windows.startNext();
+        if (next === undefined) isEnded = true;
+        else started.push(next.window);
+      }
+      const joined = await started.shift();
+      if (joined === undefined) break;
+      if (target === 'stream') end.add(joined);
+      yield joined.done;
+    }
+    if (target === 'stream') yield end.tail();
+  } finally {
+    windows.giveUp();
+    await Promise.allSettled(started);
+    await windows.close();
+  }
+}
+
+/** What the end of an answer that is sent is made of. */
+class StreamEnd {
+  private plan: JoinPlan;
+  private metas: unknown[] = [];
+  private rows = 0;
+  private schema: SentSchema | undefined;
+  private counts;
+
+  constructor(plan: JoinPlan) {
+    this.plan = plan;
+    this.counts = noCounts(plan);
+  }
+
+  add({ done, meta, schema }: JoinedWindow): void {
+    this.metas.push(meta);
+    this.schema ??= schema;
+    this.rows += done.rows;
+    addCounts(this.counts, done.counts);
+  }
+
+  tail(): WindowDone {
+    const { plan, rows, counts, metas } = this;
+    const { batch, vectors } = this.schema!;
+    const { schema } = tableFromIPC(batch);
+    const summary = JSON.stringify(summaryOf(plan, rows, counts));
+    const chunks = [encodingOf(plan.format)!.tail({ schema, vectors }, metas, summary)];
+    return { index: metas.length, firstRow: rows, rows: 0, counts: [], invalid: [], chunks };
+  }
+}

@@ -1,0 +1,97 @@
+import { formatDuration } from '../../ground/duration.ts';
+import { formatInstant, type Micros } from '../../ground/time.ts';
+import type { Dtype } from '../../store/dtype.ts';
+import type { Boundary, Knowledge } from '../question.ts';
+import { ANY_AGE } from '../question.ts';
+import { NOT_YET_KNOWN, REASONS, STATUSES } from '../status.ts';
+import type { JoinPlan } from './plan.ts';
+import type { InvalidRow, RefCounts } from './window-done.ts';
+
+/** What is told of the whole of a join, behind its rows. */
+export interface JoinSummary {
+  rows: number;
+  snapshot: number;
+  question: { boundary: Boundary; knowledge: Knowledge; known_at: string | null };
+  /** By the names of the references. */
+  feature_views: Record<string, RefSummary>;
+  /** The first of the rows that are INVALID, where there are any. */
+  invalid?: InvalidRow[];
+  /** What to do about rows that have no vector, where something can be done. */
+  notes?: string[];
+}
+
+interface RefSummary {
+  feature_view: string;
+  version: string;
+  dim: number;
+  dtype: Dtype;
+  max_age: string | null;
+  statuses: Record<string, number>;
+  reasons: Record<string, number>;
+}
+
+/** Counts of no rows yet, one for each reference. */
+export function noCounts({ refs }: Pick<JoinPlan, 'refs'>): RefCounts[] {
+  return refs.map(() => ({
+    statuses: new Float64Array(STATUSES.length),
+    reasons: new Float64Array(REASONS.length),
+  }));
+}
+
+/** Adds those of one window. */
+export function addCounts(to: readonly RefCounts[], counts: readonly RefCounts[]): void {
+  counts.forEach(({ statuses, reasons }, ref) => {
+    statuses.forEach((count, status) => (to[ref]!.statuses[status]! += count));
+    reasons.forEach((count, reason) => (to[ref]!.reasons[reason]! += count));
+  });
+}
+
+export function summaryOf(
+  { refs, question }: JoinPlan,
+  rows: number,
+  counts: readonly RefCounts[],
+  invalid: readonly InvalidRow[] = [],
+): JoinSummary {
+  const unknown = counts.reduce((sum, { reasons }) => sum + reasons[NOT_YET_KNOWN]!, 0);
+  return {
+    rows,
+    snapshot: question.snapshot,
+    question: {
+      boundary: question.boundary,
+      knowledge: question.knowledge,
+      known_at: question.knownAt === undefined ? null : formatInstant(question.knownAt as Micros),
+    },
+    feature_views: Object.fromEntries(
+      refs.map(({ name, view, version, dim, dtype, maxAge }, at): [string, RefSummary] => [
+        name,
+        {
+          feature_view: view,
+          version,
+          dim,
+          dtype,
+          max_age: maxAge === ANY_AGE ? null : formatDuration(maxAge),
+          statuses: counted(STATUSES, counts[at]!.statuses),
+          reasons: counted(REASONS, counts[at]!.reasons),
+        },
+      ]),
+    ),
+    ...(invalid.length > 0 && { invalid: [...invalid] }),
+    ...(unknown > 0 && { notes: [remedyOf(question, unknown)] }),
+  };
+}
+
+function counted(names: readonly (string | null)[], counts: Float64Array): Record<string, number> {
+  const pairs = names.flatMap((name, at): [string, number][] =>
+    name !== null && counts[at]! > 0 ? [[name, counts[at]!]] : [],
+  );
+  return Object.fromEntries(pairs);
+}
+
+/** What to do about rows that exist but were not known in time (A5). */
+function remedyOf({ knowledge }: JoinPlan['question'], rows: number): string {
+  const what = `${rows} rows have an embedding in time that was not known by then`;
+  return knowledge === 'served'
+    ? `${what}; knowledge=input also counts what was computed later from inputs known in time`
+    : `${what}; if the data was loaded late, push it with known="event" or with its own ` +
+        'known_timestamp, or join with knowledge=event and take the leakage into account';
+}

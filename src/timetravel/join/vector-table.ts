@@ -1,0 +1,162 @@
+import { vectorBytes } from '../../store/dtype.ts';
+import type { PageVersion } from '../../store/pinned-version.ts';
+import { radixOrder } from '../../store/radix-order.ts';
+import type { Answer, AnswerFormat } from '../formats/answer.ts';
+import { encodingOf } from '../formats/encodings.ts';
+import { planSafetensors } from '../formats/safetensors.ts';
+import * as code from '../status.ts';
+import { rowColumn } from './columns.ts';
+import { FileWriter } from './file-writer.ts';
+import { batchOf, type ResolvedWindow } from './join-window.ts';
+import type { Numbered } from './messages.ts';
+import type { JoinRef } from './plan.ts';
+import { VectorNumbers } from './vector-numbers.ts';
+import type { WrittenFile } from './window-done.ts';
+
+/** Vectors of a table that are in memory at a time. */
+const SLICE_BYTES = 32 * 2 ** 20;
+
+/** The vectors of a window by their rows in the table of distinct ones. */
+export interface NumberedVectors {
+  numbers: VectorNumbers;
+  /** One a row of the window; −1 where it has no vector. */
+  rows: Int32Array;
+  /** Those that no window before had. */
+  fresh: FreshVectors;
+}
+
+interface FreshVectors {
+  /** Vector ids, in the order of their rows. */
+  ids: Float64Array;
+  /** The row of the first of them. */
+  first: number;
+}
+
+/** Gives each vector of the window its row, those that are new the next ones. */
+export function numberVectors(
+  { resolutions }: ResolvedWindow,
+  numbered: readonly Numbered[],
+): NumberedVectors[] {
+  return resolutions.map(({ statuses, vectorIds }, at) => {
+    const numbers = new VectorNumbers([...numbered[at]!.slabs], numbered[at]!.next);
+    const first = numbers.next;
+    const present = new Int32Array(statuses.length);
+    let count = 0;
+    for (let row = 0; row < statuses.length; row++) {
+      if (statuses[row] === code.PRESENT) present[count++] = row;
+    }
+    const ids = Float64Array.from(present.subarray(0, count), (row) => vectorIds[row]!);
+    const rows = new Int32Array(statuses.length).fill(-1);
+    const fresh = new Float64Array(count);
+    // In the order of ids, which is about that of the file.
+    for (const place of radixOrder(ids)) {
+      const id = ids[place]!;
+      let number = numbers.rowOf(id);
+      if (number < 0) {
+        number = numbers.add(id);
+        fresh[number - first] = id;
+      }
+      rows[present[place]!] = number;
+    }
+    return { numbers, rows, fresh: { ids: fresh.slice(0, numbers.next - first), first } };
+  });
+}
+
+/**
+ * Writes the window's share of a table of distinct vectors; undefined where none of them is new.
+ * Beside it, in a file with `.ids` behind its name, the vector ids (f64, little-endian), for a join
+ * that goes on after a crash.
+ */
+export function writeShard(
+  path: string,
+  format: AnswerFormat,
+  ref: JoinRef,
+  { ids, first }: FreshVectors,
+  version: PageVersion,
+): WrittenFile | undefined {
+  if (ids.length === 0) return undefined;
+  writeRows(`${path}.ids`, ids.length, (file) => file.write(new Uint8Array(ids.buffer)));
+  return writeRows(path, ids.length, (file) => {
+    if (format === 'safetensors') writeTensor(file, ref, ids, version);
+    else writeTable(file, format, ref, { ids, first }, version);
+  });
+}
+
+function writeRows(path: string, rows: number, write: (file: FileWriter) => void): WrittenFile {
+  const file = new FileWriter(path);
+  try {
+    write(file);
+    return file.finish(rows);
+  } catch (error) {
+    file.abandon();
+    throw error;
+  }
+}
+
+/** One matrix: its first row is the table's row `first`, which the manifest tells. */
+function writeTensor(
+  file: FileWriter,
+  { dim, dtype }: JoinRef,
+  ids: Float64Array,
+  { vectors }: PageVersion,
+): void {
+  const number = dtype === 'float32' ? 'F32' : 'F16';
+  const shape = [ids.length, dim];
+  const { header } = planSafetensors([{ name: 'vector', dtype: number, shape }], {});
+  file.write(header);
+  const bytes = vectorBytes(dim, dtype);
+  const step = Math.max(1, Math.floor(SLICE_BYTES / bytes));
+  for (let from = 0; from < ids.length; from += step) {
+    const slice = ids.subarray(from, from + step);
+    const rows = Int32Array.from(slice, (_, at) => at);
+    const out = new Uint8Array(slice.length * bytes);
+    vectors.copy(
+      slice,
+      rows,
+      out,
+      Uint32Array.from(rows, (row) => row * bytes),
+    );
+    file.write(out);
+  }
+}
+
+function writeTable(
+  file: FileWriter,
+  format: AnswerFormat,
+  { dim, dtype }: JoinRef,
+  { ids, first }: FreshVectors,
+  { vectors }: PageVersion,
+): void {
+  const encoding = encodingOf(format)!;
+  const step = Math.max(1, Math.floor(SLICE_BYTES / vectorBytes(dim, dtype)));
+  const metas: unknown[] = [];
+  for (let from = 0; from < ids.length; from += step) {
+    const slice = ids.subarray(from, from + step);
+    const rows = Int32Array.from(slice, (_, at) => at);
+    const numbers = rowColumn(
+      'vector_row',
+      rows.map((row) => first + from + row),
+    );
+    const answer: Answer = {
+      firstRow: first + from,
+      batch: batchOf([numbers], slice.length),
+      vectors: [
+        {
+          name: 'vector',
+          at: 1,
+          dim,
+          dtype,
+          valid: new Uint8Array(slice.length).fill(1),
+          gather: (out, offsets) => vectors.copy(slice, rows, out, offsets),
+        },
+      ],
+      spineColumns: 0,
+    };
+    const schema = { schema: answer.batch.schema, vectors: answer.vectors };
+    if (from === 0) file.write(encoding.head(schema));
+    const { chunks, meta } = encoding.window(answer);
+    for (const chunk of chunks) file.write(chunk);
+    metas.push(meta);
+    if (from + step >= ids.length) file.write(encoding.tail(schema, metas, '{}'));
+  }
+}

@@ -1,0 +1,164 @@
+import { readFile } from 'node:fs/promises';
+
+import { TidemarkError } from '../../ground/errors.ts';
+import { type Pin, pinVersion } from '../../store/pinned-version.ts';
+import type { Store } from '../../store/store.ts';
+import type { VersionStore } from '../../store/version-store.ts';
+import type { AnswerFormat } from '../formats/answer.ts';
+import type { SpineSource } from '../spine/source.ts';
+import type { RevisionPiece, RevisionPlace, SpinePiece } from '../spine/window.ts';
+import type { JoinedWindow, Numbered, WindowFiles, WindowTask } from './messages.ts';
+import type { AskedRevisions, JoinPlan } from './plan.ts';
+import type { JoinPool } from './pool.ts';
+import type { Turns } from './thread.ts';
+import { VectorNumbers } from './vector-numbers.ts';
+import type { WindowDone } from './window-done.ts';
+
+/** Where the files of a join go, by the numbers of windows: absolute paths. */
+export interface FileTarget {
+  part(index: number): string;
+  shard(ref: number, index: number): string;
+  shardFormat: AnswerFormat;
+}
+
+export interface Join {
+  store: Store;
+  pool: JoinPool;
+  plan: JoinPlan;
+  /** Undefined where the plan asks for revisions. */
+  source: SpineSource | undefined;
+  /** Files, or an answer that is sent as it is made. */
+  target: FileTarget | 'stream';
+  /** The windows of an earlier run that ended early: it goes on behind them. */
+  done?: readonly WindowDone[];
+  signal: AbortSignal;
+}
+
+/** Where the next window of revisions begins; undefined: there are no more. */
+type Start = { firstRow: number; after: RevisionPlace | undefined } | undefined;
+
+/** The windows of one join, started in their order. */
+export class Windows {
+  private join: Join;
+  private stores: VersionStore[];
+  private pieces: AsyncGenerator<SpinePiece | RevisionPiece>;
+  private index: number;
+  private numbered: Promise<readonly Numbered[] | undefined>;
+  private start: Promise<Start>;
+  private over = Promise.withResolvers<undefined>();
+  private isOver = false;
+
+  /** `done`: those of an earlier run, behind which it goes on. */
+  constructor(join: Join, done: readonly WindowDone[]) {
+    this.join = join;
+    const { plan, store, source } = join;
+    this.stores = plan.refs.map(({ view, version }) => store.version(view, version));
+    this.index = done.length;
+    this.numbered = this.takeNumbers(done);
+    this.numbered.catch(() => {});
+    const firstRow = done.reduce((sum, { rows }) => sum + rows, 0);
+    const last = done.at(-1);
+    const isEnded = last !== undefined && last.next === undefined;
+    this.start = Promise.resolve(isEnded ? undefined : { firstRow, after: last?.next });
+    this.pieces =
+      plan.revisions === undefined ? source!.pieces(firstRow) : this.scans(plan.revisions);
+  }
+
+  /**
+   * Starts the next window; undefined where there is none. What is resolved is the window under way,
+   * and not its end: it is wrapped, or it would be waited for.
+   */
+  async startNext(): Promise<{ window: Promise<JoinedWindow> } | undefined> {
+    const next = await this.pieces.next();
+    if (next.done === true) return undefined;
+    const { numbered } = this;
+    const afterNumbers = Promise.withResolvers<readonly Numbered[]>();
+    const afterScan = Promise.withResolvers<Start>();
+    this.numbered = afterNumbers.promise;
+    this.start = afterScan.promise;
+    const { firstRow } = next.value;
+    const window = this.run(this.index++, next.value, {
+      // A window that fails numbers nothing: those behind it hear when all is over.
+      numbered: Promise.race([numbered, this.over.promise]),
+      onNumbered: (now) => afterNumbers.resolve(now),
+      onScanned: (rows, after) => afterScan.resolve(after && { firstRow: firstRow + rows, after }),
+    });
+    // It is waited for in its turn; a failure is not to be forgotten until then.
+    window.catch(() => afterScan.resolve(undefined));
+    return { window };
+  }
+
+  /** No window that is under way is wanted any more. */
+  giveUp(): void {
+    this.isOver = true;
+    this.over.resolve(undefined);
+  }
+
+  async close(): Promise<void> {
+    await this.pieces.return(undefined);
+  }
+
+  private async run(
+    index: number,
+    piece: SpinePiece | RevisionPiece,
+    turns: Turns,
+  ): Promise<JoinedWindow> {
+    const { plan, pool } = this.join;
+    const lent = await pool.lend(this);
+    const pins: Pin[] = [];
+    try {
+      if (this.isOver) throw new TidemarkError('SHUTTING_DOWN', 'the join was given up');
+      for (const at of plan.refs.keys()) pins.push(this.pin(at));
+      const versions = pins.map(({ version }) => version);
+      const task: WindowTask = { index, piece, plan, versions, files: this.filesOf(index) };
+      return await lent.thread.join(task, turns);
+    } finally {
+      for (const { release } of pins) release();
+      lent.giveBack();
+    }
+  }
+
+  private pin(at: number): Pin {
+    const { store, plan } = this.join;
+    const { view, version } = plan.refs[at]!;
+    const now = store.version(view, version);
+    if (now === this.stores[at]) return pinVersion(now);
+    throw new TidemarkError(
+      'VERSION_NOT_FOUND',
+      `the feature view ${view} was dropped, and made anew, during the join`,
+    );
+  }
+
+  private filesOf(index: number): WindowFiles | undefined {
+    const { target, plan } = this.join;
+    if (target === 'stream') return undefined;
+    return {
+      part: target.part(index),
+      shards: [...plan.refs.keys()].map((ref) => target.shard(ref, index)),
+      shardFormat: target.shardFormat,
+    };
+  }
+
+  /** Each begins where the one before it has ended. */
+  private async *scans({ from, to, rowsMax }: AskedRevisions): AsyncGenerator<RevisionPiece> {
+    for (;;) {
+      const start = await this.start;
+      if (start === undefined) return;
+      yield { format: 'revisions', ...start, rows: rowsMax, from, to };
+    }
+  }
+
+  /** Numbers vectors as the windows of an earlier run did. */
+  private async takeNumbers(done: readonly WindowDone[]): Promise<readonly Numbered[]> {
+    const { plan, target } = this.join;
+    const all = plan.refs.map(() => new VectorNumbers());
+    for (const { index, shards = [] } of done) {
+      for (const [ref, shard] of shards.entries()) {
+        if (shard === undefined || target === 'stream') continue;
+        const bytes = await readFile(`${target.shard(ref, index)}.ids`);
+        for (const id of new Float64Array(new Uint8Array(bytes).buffer)) all[ref]!.add(id);
+      }
+    }
+    return all.map(({ slabs, next }) => ({ slabs, next }));
+  }
+}

@@ -1,0 +1,133 @@
+import { Table, tableToIPC } from 'apache-arrow';
+
+import { type ArrowMessage, noArrow, readMessages } from './arrow-messages.ts';
+import { decodeBatches } from './arrow.ts';
+import { refuseTwins } from './column.ts';
+import { joined, type PieceLimits } from './records.ts';
+import type { SpinePiece } from './window.ts';
+
+type ArrowPiece = Extract<SpinePiece, { format: 'arrow' }>;
+
+/**
+ * The pieces of a spine in Arrow IPC, in order. Each is a stream by itself, with the schema and the
+ * dictionaries in front. Batches are put together as they are; only one that is larger than a piece
+ * may be is taken apart.
+ */
+export async function* arrowPieces(
+  source: AsyncIterable<Uint8Array>,
+  limits: PieceLimits,
+): AsyncGenerator<ArrowPiece> {
+  const front = new Front();
+  let batches: ArrowMessage[] = [];
+  let [rows, bytes, firstRow] = [0, 0, 0];
+  const cut = (): ArrowPiece => {
+    const piece = pieceOf(front.messages, batches, firstRow, rows);
+    firstRow += rows;
+    [batches, rows, bytes] = [[], 0, 0];
+    return piece;
+  };
+  for await (const next of readMessages(source)) {
+    const { message } = next;
+    if (!message.isRecordBatch()) {
+      // Within a piece a dictionary is one and the same.
+      if (rows > 0) yield cut();
+      front.add(next);
+      continue;
+    }
+    front.requireSchema();
+    const { length, compression } = headerOf(() => message.header());
+    // Each row has a bit at least, in some column; what is packed is a thousandth at best.
+    if (length > message.bodyLength * 8 * (compression === null ? 1 : 1_000)) {
+      throw noArrow(`a batch of it has ${length} rows, more than its bytes can hold`);
+    }
+    if (rows > 0 && (rows + length > limits.rowsMax || bytes + next.bytes > limits.bytesMax)) {
+      yield cut();
+    }
+    if (length > limits.rowsMax || next.bytes > limits.bytesMax) {
+      for (const piece of taken(front.messages, next, firstRow, length, limits)) {
+        yield piece;
+        firstRow += piece.rows;
+      }
+    } else if (length > 0) {
+      batches.push(next);
+      rows += length;
+      bytes += next.bytes;
+    }
+  }
+  front.requireSchema();
+  if (rows > 0 || firstRow === 0) yield cut();
+}
+
+/** What stands in front of every piece: the schema, and the dictionaries as they are now. */
+class Front {
+  private schema: ArrowMessage | undefined;
+  private dictionaries: { id: number; isDelta: boolean; message: ArrowMessage }[] = [];
+
+  get messages(): ArrowMessage[] {
+    return [this.schema!, ...this.dictionaries.map(({ message }) => message)];
+  }
+
+  add(next: ArrowMessage): void {
+    const { message } = next;
+    if (message.isSchema()) {
+      if (this.schema !== undefined) throw noArrow('it has two schemas');
+      refuseTwins(headerOf(() => message.header()).names as string[]);
+      this.schema = next;
+    } else if (message.isDictionaryBatch()) {
+      this.requireSchema();
+      const { id, isDelta } = headerOf(() => message.header());
+      if (!isDelta) this.dictionaries = this.dictionaries.filter((other) => other.id !== id);
+      this.dictionaries.push({ id, isDelta, message: next });
+    } else {
+      throw noArrow('it has a message that is neither schema nor batch');
+    }
+  }
+
+  requireSchema(): void {
+    if (this.schema === undefined) throw noArrow('it does not begin with a schema');
+  }
+}
+
+/** What a message says of itself; apache-arrow throws for types that it does not know. */
+function headerOf<Header>(decode: () => Header): Header {
+  try {
+    return decode();
+  } catch (error) {
+    throw noArrow(error instanceof Error ? error.message : String(error), error);
+  }
+}
+
+function pieceOf(
+  front: readonly ArrowMessage[],
+  batches: readonly ArrowMessage[],
+  firstRow: number,
+  rows: number,
+): ArrowPiece {
+  return { format: 'arrow', firstRow, rows, bytes: streamOf([...front, ...batches]) };
+}
+
+function streamOf(messages: readonly ArrowMessage[]): Uint8Array<ArrayBuffer> {
+  const bytes = messages.reduce((sum, message) => sum + message.bytes, 0);
+  return joined(
+    messages.flatMap(({ parts }) => parts),
+    bytes,
+  );
+}
+
+/** One batch as several pieces. */
+function* taken(
+  front: readonly ArrowMessage[],
+  batch: ArrowMessage,
+  firstRow: number,
+  rows: number,
+  { rowsMax, bytesMax }: PieceLimits,
+): Generator<ArrowPiece> {
+  const whole = decodeBatches(streamOf([...front, batch]));
+  const count = Math.max(Math.ceil(rows / rowsMax), Math.ceil(batch.bytes / bytesMax));
+  const step = Math.max(1, Math.ceil(rows / count));
+  for (let from = 0; from < rows; from += step) {
+    const slice = whole.slice(from, Math.min(rows, from + step));
+    const bytes = tableToIPC(new Table([slice]), 'stream') as Uint8Array<ArrayBuffer>;
+    yield { format: 'arrow', firstRow: firstRow + from, rows: slice.numRows, bytes };
+  }
+}

@@ -1,0 +1,240 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import {
+  Bool,
+  Dictionary,
+  Field,
+  FixedSizeList,
+  Float32,
+  Int32,
+  Int64,
+  LargeUtf8,
+  List,
+  makeData,
+  Null,
+  RecordBatch,
+  RecordBatchFileWriter,
+  RecordBatchStreamWriter,
+  Schema,
+  Struct,
+  Table,
+  tableFromIPC,
+  tableToIPC,
+  TimestampMicrosecond,
+  Utf8,
+  Utf8View,
+  Vector,
+  vectorFromArray,
+} from 'apache-arrow';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import type { TidemarkError } from '../../../src/ground/errors.ts';
+import { idsOf } from '../../../src/timetravel/spine/ids.ts';
+import { readPiece } from '../../../src/timetravel/spine/read.ts';
+import { openSpineFile, readSpineStream } from '../../../src/timetravel/spine/source.ts';
+import { tempDirectory } from '../../support/temp.ts';
+import { inChunks, LIMITS, piecesOf, rowsOf, windowOf, windowsOf } from './spine.ts';
+
+const item = (type: Utf8 | Int32 | Float32 | Utf8View) => new Field('item', type, true);
+
+/** A column of every kind that passes through, each with a null. */
+function everyKind(rows: number, shift = 0): Record<string, Vector> {
+  const make = (type: never, value: (row: number) => unknown) =>
+    vectorFromArray(
+      Array.from({ length: rows }, (_, at) =>
+        (at + shift) % 7 === 3 ? null : value(at + shift),
+      ) as never[],
+      type,
+    );
+  return {
+    text: make(new Utf8() as never, (row) => `t${row % 5}`),
+    large: make(new LargeUtf8() as never, (row) => `ä${row}`),
+    view: make(new Utf8View() as never, (row) =>
+      row % 2 === 0 ? `v${row}` : `a text that is longer than twelve bytes ${row}`,
+    ),
+    category: make(new Dictionary(new Utf8(), new Int32(), 7) as never, (row) => `c${row % 3}`),
+    whole: make(new Int64() as never, (row) => BigInt(row) - 5n),
+    small: make(new Float32() as never, (row) => row / 4),
+    yes: make(new Bool() as never, (row) => row % 3 === 0),
+    at: make(new TimestampMicrosecond('UTC') as never, (row) => row),
+    list: make(new List(item(new Utf8View())) as never, (row) =>
+      Array.from({ length: row % 4 }, (_, at) => `l${at} of a text ${row}`),
+    ),
+    pair: make(new FixedSizeList(2, item(new Float32())) as never, (row) => [row, -row]),
+    deep: make(
+      new Struct([new Field('a', new Int32(), true), new Field('b', new Utf8(), true)]) as never,
+      (row) => ({ a: row, b: `b${row}` }),
+    ),
+    nothing: make(new Null() as never, () => null),
+  };
+}
+
+function tableOf(columns: Record<string, Vector>): Table {
+  return new Table(columns);
+}
+
+function streamOf(batches: readonly RecordBatch[]): Uint8Array {
+  return RecordBatchStreamWriter.writeAll([...batches]).toUint8Array(true);
+}
+
+test('batches are put together as one, and larger ones taken apart, every kind of column the same', async () => {
+  const expected = rowsOf(tableOf(everyKind(60)).batches.map((batch) => ({ batch })));
+  // One dictionary for all of the batches; all else is made for each.
+  const { category } = everyKind(60);
+  for (const size of [1, 7, 60]) {
+    const batches = Array.from({ length: Math.ceil(60 / size) }, (_, at) => {
+      const rows = Math.min(size, 60 - at * size);
+      const columns = everyKind(rows, at * size);
+      return tableOf({ ...columns, category: category!.slice(at * size, at * size + rows) })
+        .batches[0]!;
+    });
+    const stream = streamOf(batches);
+    for (const rowsMax of [1, 4, 13, 25, 1_000]) {
+      // oxlint-disable-next-line no-await-in-loop
+      const pieces = await piecesOf(stream, 'arrow', { rowsMax }, 1_000);
+      // oxlint-disable-next-line no-await-in-loop
+      const windows = await windowsOf(pieces);
+      expect(rowsOf(windows)).toEqual(expected);
+      expect(pieces.map(({ rows }) => rows).every((rows) => rows <= rowsMax)).toBe(true);
+      expect(pieces.map(({ firstRow }) => firstRow)).toEqual(
+        pieces.map((_, at) => pieces.slice(0, at).reduce((sum, { rows }) => sum + rows, 0)),
+      );
+    }
+  }
+});
+
+test('texts that are views become plain ones, at any depth', async () => {
+  const window = await windowOf(tableToIPC(tableOf(everyKind(20)), 'stream'), 'arrow');
+  const types = window.batch.schema.fields.map(({ name, type }) => `${name} ${String(type)}`);
+  expect(types).toContain('view Utf8');
+  expect(types).toContain('list List<Utf8>');
+  expect(types.join()).not.toMatch(/View/);
+});
+
+test('the file format is read as the stream that it holds', async () => {
+  const stream = tableToIPC(
+    tableOf({ id: vectorFromArray(['a', 'b', 'a'], new Utf8()) }),
+    'stream',
+  );
+  const file = Buffer.concat([Buffer.from('ARROW1\0\0'), stream, Buffer.from('a footer ARROW1')]);
+  expect(rowsOf([await windowOf(file, 'arrow')])).toEqual([{ id: 'a' }, { id: 'b' }, { id: 'a' }]);
+});
+
+test('a dictionary that changes on the way changes from that row on', async () => {
+  const type = new Dictionary(new Utf8(), new Int32(), 3);
+  const first = tableOf({ id: vectorFromArray(['a', 'b'], type) }).batches;
+  const second = tableOf({ id: vectorFromArray(['c', 'a'], type) }).batches;
+  const pieces = await piecesOf(streamOf([...first, ...second]), 'arrow');
+  const windows = await windowsOf(pieces);
+  expect(rowsOf(windows).map(({ id }) => id)).toEqual(['a', 'b', 'c', 'a']);
+  const ids = windows.flatMap((window) => {
+    const column = idsOf(window, 'id');
+    return Array.from(column.ordinals, (ordinal) => column.ids[ordinal]);
+  });
+  expect(ids).toEqual(['a', 'b', 'c', 'a']);
+});
+
+test('an empty spine is one piece of no rows, with its schema', async () => {
+  const table = tableOf(everyKind(3));
+  const empty = new RecordBatchStreamWriter();
+  empty.reset(undefined, table.schema);
+  empty.close();
+  const noRows = table.batches[0]!.slice(0, 0);
+  for (const stream of [empty.toUint8Array(true), streamOf([noRows]), streamOf([noRows, noRows])]) {
+    // oxlint-disable-next-line no-await-in-loop
+    const { batch } = await windowOf(stream, 'arrow');
+    expect([batch.numRows, batch.schema.names]).toEqual([0, table.schema.names]);
+    const types = batch.schema.fields.map(({ type }) => String(type)).join();
+    expect(types).toContain('List<Utf8>');
+    expect(tableFromIPC(tableToIPC(new Table([batch]), 'stream')).schema.names).toEqual(
+      table.schema.names,
+    );
+  }
+});
+
+const STREAM = tableToIPC(tableOf({ id: vectorFromArray(['a', 'b'], new Utf8()) }), 'stream');
+
+test.each([
+  ['nothing', Buffer.alloc(0), 'it does not begin with a schema'],
+  ['another format', Buffer.from('{"id":"a"}\n{"id":"b"}\n'), 'its first bytes are no message'],
+  ['garbage', Buffer.alloc(64, 0x11), 'its first bytes are no message'],
+  [
+    'two columns of one name',
+    tableToIPC(new Table([twins()]), 'stream'),
+    'the spine has two columns id',
+  ],
+])('%s is refused', async (_name, spine, message) => {
+  await expect(windowOf(spine, 'arrow')).rejects.toMatchObject({
+    code: 'BAD_REQUEST',
+    message: expect.stringContaining(message),
+  });
+});
+
+function twins(): RecordBatch {
+  const [data] = vectorFromArray(['a'], new Utf8()).data;
+  const fields = [new Field('id', new Utf8()), new Field('id', new Utf8())];
+  const children = [data!, data!];
+  return new RecordBatch(
+    new Schema(fields),
+    makeData({ type: new Struct(fields), length: 1, nullCount: 0, children }),
+  );
+}
+
+test('a stream that is cut short anywhere within a message is refused', async () => {
+  let refused = 0;
+  for (let end = 1; end < STREAM.length - 8; end++) {
+    // oxlint-disable-next-line no-await-in-loop
+    const result = await windowOf(STREAM.subarray(0, end), 'arrow').catch(
+      (error: unknown) => error,
+    );
+    if (result instanceof Error) {
+      expect(result).toMatchObject({
+        code: 'BAD_REQUEST',
+        message: expect.stringContaining('cut short'),
+      });
+      refused++;
+    }
+  }
+  // Between two messages nothing tells that more was to come.
+  expect(refused).toBe(STREAM.length - 9 - 1);
+});
+
+/** Piece after piece, as a join reads it: the first one that is damaged ends it. */
+async function readAll(spine: Uint8Array): Promise<undefined> {
+  const source = readSpineStream(inChunks(spine, 1_000), 'arrow', { ...LIMITS, rowsMax: 7 });
+  for await (const piece of source.pieces()) idsOf(await readPiece(piece), 'text');
+}
+
+test('a stream with bytes changed is read, or refused with a code', async () => {
+  const spine = Buffer.from(tableToIPC(tableOf(everyKind(20)), 'stream'));
+  const change = fc.tuple(fc.nat({ max: spine.length - 1 }), fc.nat({ max: 255 }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 3 }), async (changes) => {
+      const changed = Buffer.from(spine);
+      for (const [at, byte] of changes) changed[at] = byte;
+      const ended = await readAll(changed).catch((error: unknown) => error as TidemarkError);
+      expect([undefined, 'BAD_REQUEST', 'LIMIT_EXCEEDED']).toContain(ended?.code);
+    }),
+  );
+});
+
+test('a file on the disk is read by its footer, and refused where that is damaged', async () => {
+  const path = join(tempDirectory(), 'spine.arrow');
+  const first = tableOf({ id: vectorFromArray(['a', 'b'], new Utf8()) }).batches;
+  const second = tableOf({ id: vectorFromArray(['c'], new Utf8()) }).batches;
+  // Of JavaScript: without a schema in front.
+  const file = RecordBatchFileWriter.writeAll([...first, ...second]).toUint8Array(true);
+  const read = async (bytes: Uint8Array) => {
+    writeFileSync(path, bytes);
+    const source = await openSpineFile(path, 'arrow', LIMITS);
+    return rowsOf(await windowsOf(await Array.fromAsync(source.pieces())));
+  };
+  expect(await read(file)).toEqual([{ id: 'a' }, { id: 'b' }, { id: 'c' }]);
+  expect(await read(STREAM)).toEqual([{ id: 'a' }, { id: 'b' }]);
+  for (const end of [0, 5, 8, 100, file.length - 1]) {
+    // oxlint-disable-next-line no-await-in-loop
+    await expect(read(file.subarray(0, end))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
+  }
+});
