@@ -251,6 +251,9 @@ function askedRevisions(
   { feature_view, version, from, to }: NonNullable<ExportBody['revisions']>,
   { store }: Context,
 ): AskedExport {
+  if ((from ?? -MICROS_MAX) > (to ?? MICROS_MAX)) {
+    throw misfit('body/revisions/to', 'is before from: no event time lies between them');
+  }
   const { format, vectors, vector_format: vectorFormat } = asked;
   const files = { format, vectors, order: 'spine' as const };
   return {

@@ -64,6 +64,8 @@ export function planRevisions(
   };
 }
 
+/** Files of an export are called by it: few disks have longer names than 255 bytes. */
+const REF_NAME_MAX = 200;
 const REFERENCE = /^(?:(?<name>[A-Za-z0-9][\w@.-]*)=)?(?<view>[^@=]+)(?:@(?<version>[^@=]+))?$/;
 
 function parseRefs(
@@ -100,6 +102,13 @@ function parseRefs(
     const view = store.catalogue.mustGetView(groups.view!);
     const version = store.catalogue.mustGetVersion(view, groups.version);
     const name = groups.name ?? part.trim();
+    if (name.length > REF_NAME_MAX) {
+      throw new TidemarkError(
+        'BAD_REQUEST',
+        `the feature view ${excerpt(part)} is called by ${name.length} characters, the limit is ` +
+          `${REF_NAME_MAX}; rename it, as in other=view@version`,
+      );
+    }
     if (names.has(name)) {
       throw new TidemarkError(
         'NAME_COLLISION',

@@ -34,7 +34,12 @@ export async function sendPieces(
     return type === NDJSON_TYPE ? problem : undefined;
   });
   // One piece at a time: what has been yielded is on its way before the next is made.
-  return reply.type(type).send(Readable.from(told, { highWaterMark: 1 }));
+  const body = Readable.from(told, { highWaterMark: 1 });
+  // When the caller has left by now, it is never read: then nothing else ends the pieces.
+  body.once('close', () => {
+    pieces.return(undefined).catch((error: unknown) => request.log.error(error));
+  });
+  return reply.type(type).send(body);
 }
 
 /**

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { createReadStream, existsSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import type { ExportManifest } from '../api/schemas/exports.ts';
+import { makeFolder } from '../store/folders.ts';
 import type { Client } from './client.ts';
 import { ServerRefused, ServerUnreachable, UsageError } from './failure.ts';
 import type { Sleep } from './retry.ts';
@@ -39,7 +40,7 @@ export async function downloadExport(
     );
   }
   const path = join(directory, MANIFEST_FILE);
-  mkdirSync(directory, { recursive: true });
+  makeFolder(directory);
   await writeFile(`${path}${UNFINISHED}`, `${JSON.stringify(manifest, undefined, 2)}\n`, {
     flush: true,
   });
@@ -64,7 +65,7 @@ async function downloadFile(
       `${path} is there, and is another file than the export’s: name an empty directory with --out`,
     );
   }
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   const unfinished = `${path}${UNFINISHED}`;
   const known = sizeOf(unfinished);
   if (known > 0) onBytes(known);

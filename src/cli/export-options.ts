@@ -89,6 +89,26 @@ export function revisionsOf(reference: string, options: ExportOptions) {
   };
 }
 
+/** What was said that has no meaning without a spine, as it is written. */
+export function optionsOfJoin(options: ExportOptions): string[] {
+  const said = {
+    '--id-columns': options.idColumns,
+    '--timestamp-column': options.timestampColumn,
+    '--column-types': options.columnTypes,
+    '--known-timestamps': options.knownTimestamps,
+    '--created-timestamps': options.createdTimestamps,
+    '--strict': options.strict,
+    '--spine-format': options.spineFormat,
+    '--order': options.order,
+    '--boundary': options.boundary,
+    '--knowledge': options.knowledge,
+    '--max-age': options.maxAge,
+  };
+  return Object.entries(said)
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => name);
+}
+
 function filesOf({ format, vectors, vectorFormat }: ExportOptions) {
   return {
     ...(format !== undefined && { format }),

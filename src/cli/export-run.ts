@@ -61,10 +61,17 @@ export async function fetchExport(
 
 /** What was fetched, in a line. */
 export function sayFetched(cli: Cli, told: ExportAnswer, directory: string): void {
-  const { rows, files, bytes, snapshot, notes = [] } = told;
+  const { rows, files, bytes, snapshot, feature_views, invalid = [], notes = [] } = told;
   cli.output.print(
     `${directory}: ${rows} rows in ${files} files, ${bytesText(bytes)}, snapshot ${snapshot}; verified.`,
   );
+  for (const [name, { statuses }] of Object.entries(feature_views)) {
+    const count = statuses['INVALID'] ?? 0;
+    if (count === 0) continue;
+    const first = invalid.find(({ feature_view }) => feature_view === name);
+    const example = first === undefined ? '' : `, such as ${first.row}: ${first.reason}`;
+    cli.output.say(`${count} of ${rows} rows are INVALID for ${name}${example}`);
+  }
   for (const note of notes) cli.output.say(note);
 }
 

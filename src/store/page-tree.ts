@@ -78,8 +78,16 @@ export class TreeCursor {
     return this.leaf === 0 ? this.root : this.child(this.leaf - 1);
   }
 
+  /** The leaf behind the one that `seekLeaf` gave; undefined where another branch has it, or none. */
+  stepLeaf(): number | undefined {
+    const level = this.leaf - 1;
+    if (level < 0 || this.slots[level]! + 1 >= this.counts[level]!) return undefined;
+    this.slots[level]!++;
+    return this.child(level);
+  }
+
   /**
-   * Where in `bytes` the key begins below which the leaf lies that `seekLeaf` gave; −1 for the last
+   * Where in `bytes` the key begins below which the leaf lies that was given; −1 for the last
    * leaf, which has no bound.
    */
   get leafBoundAt(): number {

@@ -24,25 +24,31 @@ const SHIFT_HIGH = 2 ** 21;
 /** Pages that are near each other are read together, with what is between them. */
 const BLOCK_PAGES = 32;
 const GAP_PAGES = 2;
+const FETCHES_FIRST = 1_024;
 
 /** Pages to read, and which of the wanted vectors each has: from `from` up to `to`. */
 class Fetches {
   count = 0;
-  readonly pages: Float64Array;
-  readonly from: Int32Array;
-  readonly to: Int32Array;
-
-  constructor(capacity: number) {
-    this.pages = new Float64Array(capacity);
-    this.from = new Int32Array(capacity);
-    this.to = new Int32Array(capacity);
-  }
+  pages = new Float64Array(FETCHES_FIRST);
+  from = new Int32Array(FETCHES_FIRST);
+  to = new Int32Array(FETCHES_FIRST);
 
   add(page: number, from: number, to: number): void {
+    if (this.count === this.pages.length) this.grow();
     this.pages[this.count] = page;
     this.from[this.count] = from;
     this.to[this.count] = to;
     this.count++;
+  }
+
+  private grow(): void {
+    const { pages, from, to } = this;
+    this.pages = new Float64Array(2 * this.count);
+    this.from = new Int32Array(2 * this.count);
+    this.to = new Int32Array(2 * this.count);
+    this.pages.set(pages);
+    this.from.set(from);
+    this.to.set(to);
   }
 
   /** In the order of the file: a disk reads on, and neighbours come together. */
@@ -101,7 +107,7 @@ export class PageVectors {
     }
     const leaves = this.leavesOf(wanted.ids);
     // Of a version whose vectors have pages of their own the leaves say which.
-    const own = new Fetches(rows.length);
+    const own = new Fetches();
     this.read(leaves, 1, (base, from, to) => this.readLeaf(base, from, to, wanted, own));
     const pages = Math.ceil((HEADER_BYTES + this.vectorBytes + CHECKSUM_BYTES) / PAGE_BYTES);
     this.read(own, pages, (base, from, to) => this.show(base + HEADER_BYTES, from, to, wanted));
@@ -117,21 +123,33 @@ export class PageVectors {
 
   /** The leaves that have the ids, by the branches above them. */
   private leavesOf(ids: Float64Array): Fetches {
-    const leaves = new Fetches(ids.length);
+    const leaves = new Fetches();
     const { cursor } = this;
     const key = Buffer.alloc(KEY_BYTES);
     for (let from = 0; from < ids.length;) {
-      numberKeys.writeKey(ids[from]!, key, 0);
-      const page = cursor.seekLeaf(key, KEY_BYTES);
-      if (page === undefined) throw this.missing(ids[from]!);
-      const bound = cursor.leafBoundAt;
-      const next = bound < 0 ? Number.POSITIVE_INFINITY : readKey(cursor.bytes, bound);
+      const id = ids[from]!;
+      // Of many ids the next is mostly in the next leaf: to look there is less than to seek.
+      let page = from === 0 ? undefined : cursor.stepLeaf();
+      let bound = this.leafBound();
+      if (page === undefined || id >= bound) {
+        numberKeys.writeKey(id, key, 0);
+        page = cursor.seekLeaf(key, KEY_BYTES);
+        if (page === undefined) throw this.missing(id);
+        bound = this.leafBound();
+      }
       let to = from + 1;
-      while (to < ids.length && ids[to]! < next) to++;
+      while (to < ids.length && ids[to]! < bound) to++;
       leaves.add(page, from, to);
       from = to;
     }
     return leaves;
+  }
+
+  /** The id that the leaf of the cursor's branches does not reach. */
+  private leafBound(): number {
+    const { cursor } = this;
+    const at = cursor.leafBoundAt;
+    return at < 0 ? Number.POSITIVE_INFINITY : readKey(cursor.bytes, at);
   }
 
   /** Reads the pages, `each` of them a fetch, and shows where in the block each fetch begins. */

@@ -148,6 +148,11 @@ test('without a spine each revision of a view between two moments is a row, tomb
   const revisions = { feature_view: 'job', from: minutesAgo(20), to: minutesAgo(10) };
   const some = await ended(api, await ask({ revisions }));
   expect(await rowsOf(some.id)).toMatchObject([{ job_id: '2', vector: [3, 3] }]);
+  const swapped = { feature_view: 'job', from: minutesAgo(10), to: minutesAgo(20) };
+  expect(await ask({ revisions: swapped })).toMatchObject({
+    status: 422,
+    body: { detail: 'body/revisions/to: is before from: no event time lies between them' },
+  });
   const mixed = await ask({ revisions, strict: true });
   expect([mixed.status, mixed.body['detail']]).toEqual([
     422,

@@ -113,6 +113,7 @@ test.each([
   ['feature_views=nobody', 'VIEW_NOT_FOUND', 404],
   ['feature_views=job@v9', 'VERSION_NOT_FOUND', 404],
   ['feature_views=job,job', 'NAME_COLLISION', 422],
+  [`feature_views=${'n'.repeat(201)}=job`, 'BAD_REQUEST', 422],
   ['feature_views=job,job=member', 'NAME_COLLISION', 422],
   ['feature_views=job&id_columns=member:id', 'BAD_REQUEST', 422],
   ['feature_views=job&id_columns=job', 'BAD_REQUEST', 422],

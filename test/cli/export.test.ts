@@ -1,5 +1,6 @@
 import {
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -88,6 +89,8 @@ test('revisions are exported without a spine', async () => {
   for (const wrong of [
     ['export', '--url', url, '--out', tempDirectory()],
     ['export', spine, '--revisions', 'job', '--url', url, '--out', tempDirectory()],
+    ['export', '--revisions', 'job', '--strict', '--url', url, '--out', tempDirectory()],
+    ['export', spine, '--views', 'job', '--to', MOMENT, '--url', url, '--out', tempDirectory()],
   ]) {
     expect(await run(wrong)).toMatchObject({ code: 2 });
   }
@@ -174,4 +177,32 @@ test('one that fails ends with the server’s reason, and wrong words with 2', a
     code: 1,
     err: expect.stringContaining('VIEW_NOT_FOUND') as string,
   });
+});
+
+test('rows that are INVALID are told of, with the first of each view', async () => {
+  const { url } = await world();
+  const row = JSON.stringify({ job_id: 'a', event_timestamp: '2026-01-02T00:00:00' });
+  const args = ['export', '-', '--views', 'job', '--out', tempDirectory(), '--url', url];
+  expect(await run(args, { stdin: [row] })).toMatchObject({
+    code: 0,
+    err: expect.stringContaining(
+      '1 of 1 rows are INVALID for job, such as line 1: BAD_TIMESTAMP\n',
+    ) as string,
+  });
+});
+
+test('a spine or an end that is no place for it is found before anything is sent', async () => {
+  const { url, spine } = await world();
+  const folder = join(tempDirectory(), 'rows.csv');
+  mkdirSync(folder);
+  const args = ['--views', 'job', '--url', url];
+  expect(await run(['export', folder, ...args, '--out', tempDirectory()])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining(`${folder} is a directory`) as string,
+  });
+  expect(await run(['export', spine, ...args, '--out', join(spine, 'deep')])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining(`${spine} is no directory`) as string,
+  });
+  expect((await run(['exports', '--json', '--url', url])).out).toBe('{"exports":[],"next":null}\n');
 });

@@ -1,9 +1,12 @@
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 
 import { Client } from '../../src/cli/client.ts';
+import { encodeFrame, type Hello } from '../../src/store/change-frames.ts';
 import { bucketOf } from '../../src/timetravel/lake/layout.ts';
 import { type Api, JOB, minutesAgo, pushTo, startApi, startWithJob } from '../api/harness.ts';
 import { exportLake, pushHistory, seeded, startForLake } from '../support/lake-history.ts';
@@ -267,6 +270,13 @@ test('a table is of one view, one store and one number of buckets', async () => 
     2,
     expect.stringMatching(/SNAPSHOT_UNAVAILABLE: .* is of another store, or of another past/),
   ]);
+  const young = await startWithJob();
+  expect(await refusal(young, out)).toEqual([
+    2,
+    expect.stringMatching(
+      /the server has not come as far as the lake table .*: wait for a replica/,
+    ),
+  ]);
   await api.send('DELETE', '/v1/feature-views/job?confirm=job');
   expect((await refusal(api, out))[0]).toBe(1);
   await api.send('PUT', '/v1/feature-views/job', JOB);
@@ -274,6 +284,95 @@ test('a table is of one view, one store and one number of buckets', async () => 
     2,
     expect.stringMatching(/VIEW_CONFLICT: the feature view job was dropped at seq \d+/),
   ]);
+});
+
+/** A server that has the view, and tells these frames of it before it ends the answer, or cuts it. */
+async function serverOf(frames: readonly Buffer[], isCut: boolean): Promise<string> {
+  const view = {
+    feature_view: 'job',
+    aliases: { current: 'v1' },
+    versions: { v1: { dim: 2, dtype: 'float32', revisions: 1 } },
+    entity: 'job',
+    join_key: 'job_id',
+  };
+  const server = createServer((request, response) => {
+    if (request.url === '/v1/feature-views/job') {
+      response.end(JSON.stringify(view));
+      return;
+    }
+    response.write(Buffer.concat(frames));
+    if (isCut) setImmediate(() => response.destroy());
+    else response.end();
+  });
+  onTestFinished(() => void server.close());
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const HELLO: Hello = {
+  type: 'hello',
+  format: 1,
+  lineage: { id: 'one', parents: [] },
+  erasure_key: new Uint8Array(16),
+  snapshot: 10,
+};
+const HALF = encodeFrame({
+  type: 'watermark',
+  up_to: 5,
+  whole: 5,
+  snapshot: 10,
+  seq_reserved: 20,
+  time: 0,
+});
+
+test.each([
+  ['ends', false, /the server ended at the change 5 of 10: export again/],
+  ['breaks off', true, /broke off .*run it again, and it goes on where it was/],
+] as const)(
+  'a server that %s before its changes are told is one to ask again',
+  async (_how, isCut, message) => {
+    const out = tempDirectory();
+    const url = await serverOf([encodeFrame(HELLO), HALF], isCut);
+    const asked = ['lake', 'export', 'job', '--out', join(out, 'lake'), '--url', url];
+    const { code, err } = await run(asked);
+    expect(err).toMatch(message);
+    expect(code).toBe(3);
+    expect(stateOf(tableOf(out))).toMatchObject({ snapshot: 0 });
+  },
+);
+
+test('changes in a format of another time are not read', async () => {
+  const hello = encodeFrame({ ...HELLO, format: 2 });
+  const url = await serverOf([hello], false);
+  const { code, err } = await run([
+    'lake',
+    'export',
+    'job',
+    '--out',
+    tempDirectory(),
+    '--url',
+    url,
+  ]);
+  expect(err).toMatch(
+    /STORE_FORMAT: .* in the format 2, expected 1: use the tidemark of the server/,
+  );
+  expect(code).toBe(2);
+});
+
+test('what a server says of its own failure is told', async () => {
+  const detail = 'a checksum';
+  const error = encodeFrame({ type: 'error', code: 'STORE_CORRUPT', detail });
+  const url = await serverOf([encodeFrame(HELLO), error], true);
+  const { code, err } = await run([
+    'lake',
+    'export',
+    'job',
+    '--out',
+    tempDirectory(),
+    '--url',
+    url,
+  ]);
+  expect([code, err]).toEqual([1, 'tidemark: STORE_CORRUPT: a checksum\n']);
 });
 
 test('files that no state tells of are not taken for a table', async () => {

@@ -127,14 +127,17 @@ test('a pin taken while commits are on their way shows one of them whole, never 
   const world = await newWorld();
   const { store } = world;
   const seen = new Set<string>();
-  const commits = Array.from({ length: 60 }, async (_, event) => {
-    const rows = Array.from({ length: ENTITIES }, (__, at): TestRow => {
-      return { id: `e${at}`, event: 1_000 + event, vector: [4, event, at, 0] };
-    });
-    return store.commit('job', 'v1', { rows: batchOf(rows, 4) });
-  });
   const state = { isOver: false };
-  const written = Promise.all(commits).finally(() => (state.isOver = true));
+  // One after another: those that wait together would be one transaction.
+  async function writeAll(): Promise<void> {
+    for (let event = 0; event < 60; event++) {
+      const rows = Array.from({ length: ENTITIES }, (_, at): TestRow => {
+        return { id: `e${at}`, event: 1_000 + event, vector: [4, event, at, 0] };
+      });
+      await store.commit('job', 'v1', { rows: batchOf(rows, 4) });
+    }
+  }
+  const written = writeAll().finally(() => (state.isOver = true));
   while (!state.isOver) {
     const { version: pinned, release } = pin(world);
     const latest = answersOf(pinned).slice(0, ENTITIES);

@@ -28,6 +28,6 @@ export function testExports(
     limitsOf: () => ({ rowsMax: 2, bytesMax: 2 ** 20, lineBytesMax: 2 ** 16 }),
     random: () => random(2 ** 30) / 2 ** 30,
     passed: () => (passed += 1_000),
-    log: { info: () => {}, error: (what) => void failures.push(what) },
+    log: { info: () => {}, warn: () => {}, error: (what) => void failures.push(what) },
   });
 }

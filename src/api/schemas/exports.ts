@@ -32,7 +32,7 @@ const exportFields = {
     .enum(ORDERS)
     .default('spine')
     .describe(
-      'Of the rows of a part: `spine`, as they came; `entity`, which is faster to write, with the row number beside.',
+      'Of the rows of a part: `spine`, as they came; `entity`, those of an entity together and by their moments, with the row number beside.',
     ),
 };
 
@@ -190,6 +190,10 @@ export const manifestAnswer = z
     id_columns: z
       .record(z.string(), z.string())
       .describe('By reference: the spine’s column with the entity ids.'),
+    columns: z
+      .array(z.strictObject({ name: z.string(), type: z.string() }))
+      .readonly()
+      .describe('Of the parts, in their order, with their types as Arrow calls them.'),
     files: z.array(
       z.strictObject({
         path: z.string().describe('`parts/…` or `vectors/…`, in the order of their rows.'),
@@ -208,6 +212,6 @@ export const manifestAnswer = z
   .meta({
     id: 'ExportManifest',
     description:
-      'What the export is: the resolved question, the snapshot, counts by status and reason, and each file with its SHA-256.',
+      'What the export is: the resolved question, the snapshot, counts by status and reason, the columns, and each file with its SHA-256.',
   });
 export type ExportManifest = z.output<typeof manifestAnswer>;

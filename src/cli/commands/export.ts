@@ -1,5 +1,5 @@
 import { createReadStream, existsSync, statSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 
 import { Command } from 'commander';
@@ -8,7 +8,13 @@ import type { ExportAnswer } from '../../api/schemas/exports.ts';
 import { SPINE_TYPES, spineFormatOf } from '../../timetravel/spine/naming.ts';
 import { type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
 import type { Client } from '../client.ts';
-import { type ExportOptions, queryOf, revisionsOf, withExport } from '../export-options.ts';
+import {
+  type ExportOptions,
+  optionsOfJoin,
+  queryOf,
+  revisionsOf,
+  withExport,
+} from '../export-options.ts';
 import { awaitExport, fetchExport, sayFetched } from '../export-run.ts';
 import { UsageError } from '../failure.ts';
 import { readInput } from '../input.ts';
@@ -71,6 +77,11 @@ function targetOf(out: string | undefined): string {
   if (existsSync(join(out, 'manifest.json'))) {
     throw new UsageError(`${out} holds an export already: name an empty or a new directory`);
   }
+  let nearest = resolve(out);
+  while (!existsSync(nearest)) nearest = dirname(nearest);
+  if (!statSync(nearest).isDirectory()) {
+    throw new UsageError(`${nearest} is no directory: name an empty or a new one with --out`);
+  }
   return resolve(out);
 }
 
@@ -89,10 +100,17 @@ async function start(
     if (spine !== undefined || views !== undefined) {
       throw new UsageError('--revisions are exported without a spine and without --views');
     }
+    const [ofJoin] = optionsOfJoin(options);
+    if (ofJoin !== undefined) {
+      throw new UsageError(`${ofJoin} is of a join: leave it out, or --revisions`);
+    }
     return patiently(async () => client.startRevisions(revisionsOf(revisions, options)));
   }
   if (spine === undefined || views === undefined) {
     throw new UsageError('name a spine and with --views what to join, or say --revisions');
+  }
+  if (options.from !== undefined || options.to !== undefined) {
+    throw new UsageError('--from and --to are of --revisions: a row of a spine has its own moment');
   }
   const query = queryOf(options);
   if (spine === '-') {
@@ -106,7 +124,12 @@ async function start(
       `${spine} does not say by its name what it is: say it with --spine-format`,
     );
   }
-  readInput(spine, 'the rows of a spine', () => statSync(spine));
+  const found = readInput(spine, 'the rows of a spine', () => statSync(spine));
+  if (found.isDirectory()) {
+    throw new UsageError(
+      `${spine} is a directory: name a file with the rows of a spine, or - for the standard input`,
+    );
+  }
   return patiently(async () =>
     client.startExport(query, SPINE_TYPES[format], createReadStream(spine)),
   );

@@ -2,11 +2,12 @@ import { join, resolve } from 'node:path';
 
 import { Command, InvalidArgumentError } from 'commander';
 
+import { TidemarkError } from '../../ground/errors.ts';
 import type { LakeSubject } from '../../timetravel/lake/lake.ts';
 import { BUCKETS_MAX } from '../../timetravel/lake/layout.ts';
 import { type Cli, clientOf, countOption, wantsJson, withJson, withUrl } from '../cli.ts';
 import type { Client } from '../client.ts';
-import { ServerRefused } from '../failure.ts';
+import { ServerRefused, ServerUnreachable, UsageError } from '../failure.ts';
 
 interface LakeOptions {
   out: string;
@@ -39,11 +40,11 @@ function exportCommand(cli: Cli): Command {
   return withJson(withUrl(command)).action(
     async (reference: string, { out, buckets }: LakeOptions, self: Command) => {
       const client = clientOf(cli, self);
-      const { subject, revisions } = await subjectOf(client, reference);
+      const { subject, size } = await subjectOf(client, reference);
       const { exportChanges } = await import('../../timetravel/lake/export.ts');
       const { Lake } = await import('../../timetravel/lake/lake.ts');
       const table = join(resolve(out), subject.feature_view, subject.version);
-      const lake = new Lake(table, subject, { buckets, revisions });
+      const lake = new Lake(table, subject, { buckets, revisions: size });
       const counts = { up_to: 0, goal: 0, revisions: 0 };
       const what = '{up_to} of {goal} changes read, {revisions} revisions';
       const progress = cli.output.startProgress(what, undefined, counts);
@@ -62,12 +63,29 @@ function exportCommand(cli: Cli): Command {
           `${directory}: ${summary.revisions} revisions and ${vectors} vectors in ${files} new files, snapshot ${snapshot}.`,
         );
         if (erased > 0) cli.output.print(`${erased} revisions of erased entities were removed.`);
+      } catch (error) {
+        throw explained(error, table);
       } finally {
         progress.stop();
         lake.close();
       }
     },
   );
+}
+
+/** What an error of the server's means to an export. */
+function explained(error: unknown, table: string): unknown {
+  if (error instanceof TidemarkError && error.code === 'SHUTTING_DOWN') {
+    return new ServerUnreachable(error.message, { cause: error });
+  }
+  if (error instanceof ServerRefused && error.code === 'SNAPSHOT_UNAVAILABLE') {
+    return new UsageError(
+      `the server has not come as far as the lake table ${table} (${error.message}): ` +
+        'wait for a replica that is behind, or export into an empty directory',
+      { cause: error },
+    );
+  }
+  return error;
 }
 
 function bucketsOption(text: string): number {
@@ -80,7 +98,7 @@ function bucketsOption(text: string): number {
 async function subjectOf(
   client: Client,
   reference: string,
-): Promise<{ subject: LakeSubject; revisions: number }> {
+): Promise<{ subject: LakeSubject; size: number }> {
   const [name, asked] = reference.split('@');
   const view = await client.view(name!);
   const version = asked ?? view.aliases.current;
@@ -91,6 +109,6 @@ async function subjectOf(
     throw new ServerRefused(404, 'VERSION_NOT_FOUND', why, null);
   }
   const { feature_view, entity, join_key } = view;
-  const { dim, dtype, revisions } = found;
-  return { subject: { feature_view, version, entity, join_key, dim, dtype }, revisions };
+  const { dim, dtype, revisions: size } = found;
+  return { subject: { feature_view, version, entity, join_key, dim, dtype }, size };
 }

@@ -24,7 +24,7 @@ export interface Needs {
   random: () => number;
   /** µs since any moment, however the clock is set. */
   passed: () => number;
-  log: { info(what: object, message: string): void; error(what: object, message: string): void };
+  log: Record<'info' | 'warn' | 'error', (what: object, message: string) => void>;
 }
 
 /** What is asked for, resolved. */

@@ -211,18 +211,23 @@ export class Exports {
 
   /** Lets go the files of exports that were kept long enough, and after as long again all of them. */
   async tidy(): Promise<void> {
-    const { store, settings } = this.needs;
+    const { store, settings, log } = this.needs;
     const keep = settings.keep_seconds * MICROS_PER_SECOND;
     for (const record of this.records.values()) {
       if (record.ended === undefined) continue;
       const age = store.clock() - record.ended;
-      if (age > 2 * keep) {
-        this.records.delete(record.id);
-        await this.folderOf(record.id).remove();
-      } else if (age > keep && record.state === 'done') {
-        record.state = 'expired';
-        await this.folderOf(record.id).writeRecord(record);
-        await this.clear(record);
+      try {
+        if (age > 2 * keep) {
+          this.records.delete(record.id);
+          await this.folderOf(record.id).remove();
+        } else if (age > keep && record.state === 'done') {
+          record.state = 'expired';
+          // First the files: on a full disk there is no room before to say that they have gone.
+          await this.clear(record);
+          await this.folderOf(record.id).writeRecord(record);
+        }
+      } catch (error) {
+        log.error({ err: error, export: record.id }, 'an export that has expired cannot be tidied');
       }
     }
   }
@@ -292,7 +297,11 @@ export class Exports {
     if (error instanceof Cancelled) return this.end(record, 'cancelled');
     const known = refusedByDisk(error);
     this.counts.failed++;
-    this.needs.log.error({ err: error, export: record.id }, 'an export failed');
+    // What a spine is refused for is its owner's business; a stack would be no help.
+    const told = { export: record.id };
+    if (known instanceof TidemarkError && known.code === 'BAD_REQUEST') {
+      this.needs.log.warn({ ...told, reason: known.message }, 'an export was refused');
+    } else this.needs.log.error({ ...told, err: error }, 'an export failed');
     record.failure =
       known instanceof TidemarkError
         ? { code: known.code, message: known.message }

@@ -1,4 +1,4 @@
-import { existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -7,6 +7,7 @@ import { makeFolder } from '../../store/folders.ts';
 import { describeFile } from '../../store/manifest.ts';
 import type { AnswerFormat } from '../formats/answer.ts';
 import type { JoinPlan } from '../join/plan.ts';
+import { decodeIds, idsPathOf } from '../join/shard-ids.ts';
 import type { WindowDone, WrittenFile } from '../join/window-done.ts';
 import { type ExportFile, filesOf } from './files.ts';
 import type { Manifest } from './manifest.ts';
@@ -115,8 +116,8 @@ export class ExportFolder {
       const found = await describeFile(this.path, path, signal);
       if (found.bytes !== bytes || found.sha256 !== sha256) return false;
       if (feature_view === undefined) continue;
-      const ids = statSync(this.file(`${path}.ids`), { throwIfNoEntry: false });
-      if (ids?.size !== rows * Float64Array.BYTES_PER_ELEMENT) return false;
+      const ids = await readFile(this.file(idsPathOf(path))).catch(() => undefined);
+      if (ids === undefined || decodeIds(ids, rows) === undefined) return false;
     }
     return true;
   }

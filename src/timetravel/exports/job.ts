@@ -64,6 +64,8 @@ export async function runExport(
     await source?.close();
   }
   signal.throwIfAborted();
+  // Rows of one file and of another, which came to its place meanwhile, are no spine.
+  await requireSameSpine(record, folder);
   record.rowsTotal = record.done.rows;
   await folder.writeManifest(manifestOf(record, windows, store.clock()));
 }
@@ -116,11 +118,19 @@ function requireSameStore({ plan, made }: ExportRecord, store: Store): void {
 
 /** The spine, where there is one; throws BAD_REQUEST for a file that is another one by now. */
 async function openSource(
-  { spine, limits }: ExportRecord,
+  record: ExportRecord,
   folder: ExportFolder,
 ): Promise<SpineSource | undefined> {
+  const { spine, limits } = record;
   if (spine === undefined) return undefined;
-  const { path = folder.spine, format, columnTypes, bytes, modified } = spine;
+  await requireSameSpine(record, folder);
+  const { path = folder.spine, format, columnTypes } = spine;
+  return openSpineFile(path, format, { ...limits, columnTypes });
+}
+
+async function requireSameSpine({ spine }: ExportRecord, folder: ExportFolder): Promise<void> {
+  if (spine === undefined) return;
+  const { path = folder.spine, bytes, modified } = spine;
   const found = await stat(path).catch(() => undefined);
   const isSame = found?.size === bytes && (modified === undefined || found.mtimeMs === modified);
   if (!isSame) {
@@ -129,5 +139,4 @@ async function openSource(
       `the spine ${path} ${found === undefined ? 'is gone' : 'was changed'} since the export was asked for`,
     );
   }
-  return openSpineFile(path, format, { ...limits, columnTypes });
 }

@@ -2,7 +2,7 @@ import { formatInstant, type Micros, MICROS_MAX } from '../../ground/time.ts';
 import type { AnswerFormat } from '../formats/answer.ts';
 import type { AskedRevisions, Order, Vectors } from '../join/plan.ts';
 import { type JoinSummary, summaryOf } from '../join/summary.ts';
-import type { WindowDone } from '../join/window-done.ts';
+import type { AnswerColumn, WindowDone } from '../join/window-done.ts';
 import type { SpineFormat } from '../spine/window.ts';
 import { allFiles, type ExportFile } from './files.ts';
 import type { ExportRecord } from './record.ts';
@@ -26,6 +26,8 @@ export interface Manifest extends JoinSummary {
   vectors: Vectors;
   vector_format: AnswerFormat | null;
   order: Order;
+  /** Of the parts, in their order. */
+  columns: readonly AnswerColumn[];
   bytes: number;
   files: ExportFile[];
 }
@@ -49,6 +51,7 @@ export function manifestOf(
     vectors: plan.vectors,
     vector_format: plan.vectors === 'ref' ? vectorFormat : null,
     order: plan.order,
+    columns: windows[0]?.columns ?? [],
     bytes: done.bytes,
     files: allFiles(plan, vectorFormat, windows),
   };

@@ -32,6 +32,8 @@ import {
  * A library would make texts of the codes, row after row, and find them equal again.
  */
 const BYTE_ARRAY = 6;
+/** There are readers who make codes of a byte of them again, and refuse as many as a byte has. */
+const TEXTS_MAX = 127;
 
 /** Codes of a byte for texts. */
 export type CodeData = Data<Dictionary<Utf8, Int8>>;
@@ -43,7 +45,7 @@ export function isOfCodes({ nullable }: Field, data: Data): data is CodeData {
   if (!DataType.isDictionary(type) || !DataType.isUtf8(type.dictionary)) return false;
   if (!(data.values instanceof Int8Array) || data.values.length < length) return false;
   const texts = dictionary!.length;
-  if (texts === 0 || dictionary!.nullCount > 0) return false;
+  if (texts === 0 || texts > TEXTS_MAX || dictionary!.nullCount > 0) return false;
   const codes = data.values;
   for (let row = 0; row < length; row++) if (codes[row]! < 0 || codes[row]! >= texts) return false;
   return true;
@@ -55,7 +57,7 @@ export function encodeCodes(
   column: CodeData,
 ): { bytes: Uint8Array; chunk: ColumnChunk } {
   const { length, nullCount, dictionary } = column;
-  const texts = Array.from(dictionary!, (text) => Buffer.from(text!));
+  const texts = Array.from(dictionary!, (text) => Buffer.from(text));
   const words = Buffer.concat(texts.flatMap((text) => [u32(text.byteLength), text]));
   const wordsHeader = dictionaryPageHeader(words.byteLength, texts.length);
   const levels = nullable ? encodeLevels(column) : Buffer.alloc(0);

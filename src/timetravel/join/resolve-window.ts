@@ -33,14 +33,14 @@ export function resolveWindow(
     const [start, end] = [starts[rank]!, starts[rank + 1]!];
     if (resolver.open(ids[order[rank]!]!)) {
       // Further back in a long timeline one chunk after the other is asked, from the latest on.
-      const own = rows.subarray(start, end).sort((a, b) => moments[b]! - moments[a]!);
-      for (let at = start; at < end; at++) asked[at] = moments[own[at - start]!]!;
+      rows.subarray(start, end).sort((a, b) => moments[b]! - moments[a]!);
+      for (let at = start; at < end; at++) asked[at] = moments[rows[at]!]!;
     }
     for (let at = start; at < end; at++) {
       const moment = asked[at]!;
       if (Number.isNaN(moment)) out.miss(at, code.INVALID, code.BAD_TIMESTAMP);
       else {
-        setBounds(bounds, question, moment);
+        setBounds(bounds, question, moment === Number.POSITIVE_INFINITY ? undefined : moment);
         resolver.answer(bounds, out, at);
       }
     }

@@ -40,7 +40,7 @@ export function windowLimits(
  */
 export async function* runJoin(join: Join): AsyncGenerator<WindowDone> {
   const { plan, target, pool, signal, done = [] } = join;
-  const windows = new Windows(join, done);
+  const windows = await Windows.behind(done, join);
   const end = new StreamEnd(plan);
   const started: Promise<JoinedWindow>[] = [];
   let isEnded = false;

@@ -26,15 +26,15 @@ export class StagedVectors {
     vectorBytes: number,
     keep: Keep,
   ) {
-    const slices = Math.ceil(ids.length / 8192);
+    const slices = Math.ceil(ids.length / sliceRows);
     const starts = new Int32Array(slices + 1);
-    for (const row of rows) starts[Math.floor(row / 8192) + 1]!++;
+    for (const row of rows) starts[Math.floor(row / sliceRows) + 1]!++;
     for (let slice = 0; slice < slices; slice++) starts[slice + 1]! += starts[slice]!;
     const next = starts.slice();
     const bytes = keep(rows.length * vectorBytes);
     const staged = new Int32Array(rows.length);
     vectors.each(ids, rows, (row, from, place) => {
-      const at = next[Math.floor(row / 8192)]!++;
+      const at = next[Math.floor(row / sliceRows)]!++;
       from.copy(bytes, at * vectorBytes, place, place + vectorBytes);
       staged[at] = row;
     });
@@ -49,7 +49,7 @@ export class StagedVectors {
   copy(slice: number, out: Uint8Array, offsets: Uint32Array): void {
     const { bytes, rows, starts, vectorBytes } = this;
     const first = slice * this.sliceRows;
-    for (let at = starts[slice*(32768/8192)]!; at < starts[Math.min(starts.length-1,(slice + 1)*(32768/8192))]!; at++) {
+    for (let at = starts[slice]!; at < starts[slice + 1]!; at++) {
       const from = at * vectorBytes;
       out.set(bytes.subarray(from, from + vectorBytes), offsets[rows[at]! - first]);
     }

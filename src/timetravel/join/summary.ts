@@ -89,7 +89,7 @@ function counted(names: readonly (string | null)[], counts: Float64Array): Recor
 
 /** What to do about rows that exist but were not known in time (A5). */
 function remedyOf({ knowledge }: JoinPlan['question'], rows: number): string {
-  const what = `${rows} rows have an embedding in time that was not known by then`;
+  const what = `${rows} ${rows === 1 ? 'row has' : 'rows have'} an embedding in time that was not known by then`;
   return knowledge === 'served'
     ? `${what}; knowledge=input also counts what was computed later from inputs known in time`
     : `${what}; if the data was loaded late, push it with known="event" or with its own ` +

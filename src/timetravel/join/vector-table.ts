@@ -10,6 +10,7 @@ import { FileWriter } from './file-writer.ts';
 import { batchOf, type ResolvedWindow } from './join-window.ts';
 import type { Numbered } from './messages.ts';
 import type { JoinRef } from './plan.ts';
+import { encodeIds, idsPathOf } from './shard-ids.ts';
 import { VectorNumbers } from './vector-numbers.ts';
 import type { WrittenFile } from './window-done.ts';
 
@@ -64,8 +65,8 @@ export function numberVectors(
 
 /**
  * Writes the window's share of a table of distinct vectors; undefined where none of them is new.
- * Beside it, in a file with `.ids` behind its name, the vector ids (f64, little-endian), for a join
- * that goes on after a crash.
+ * Beside it, in a file with `.ids` behind its name, the vector ids, for a join that goes on after a
+ * crash.
  */
 export function writeShard(
   path: string,
@@ -75,7 +76,7 @@ export function writeShard(
   version: PageVersion,
 ): WrittenFile | undefined {
   if (ids.length === 0) return undefined;
-  writeRows(`${path}.ids`, ids.length, (file) => file.write(new Uint8Array(ids.buffer)));
+  writeRows(idsPathOf(path), ids.length, (file) => file.write(encodeIds(ids)));
   return writeRows(path, ids.length, (file) => {
     if (format === 'safetensors') writeTensor(file, ref, ids, version);
     else writeTable(file, format, ref, { ids, first }, version);

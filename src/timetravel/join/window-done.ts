@@ -15,6 +15,12 @@ export interface InvalidRow {
   reason: string;
 }
 
+/** A column of an answer, its type as Arrow calls it. */
+export interface AnswerColumn {
+  name: string;
+  type: string;
+}
+
 /** A file of an export, written and on the disk. */
 export interface WrittenFile {
   rows: number;
@@ -38,6 +44,8 @@ export interface WindowDone {
   invalid: readonly InvalidRow[];
   /** Written to a file: the part; and for each reference the shard of the vectors that are new in this window, where there are any. */
   part?: WrittenFile;
+  /** The columns of the part: all parts of an export have the same. */
+  columns?: readonly AnswerColumn[];
   shards?: readonly (WrittenFile | undefined)[];
   /** Or to be sent: the window's bytes, in order. */
   chunks?: readonly Uint8Array<ArrayBuffer>[];

@@ -10,6 +10,7 @@ import type { RevisionPiece, RevisionPlace, SpinePiece } from '../spine/window.t
 import type { JoinedWindow, Numbered, WindowFiles, WindowTask } from './messages.ts';
 import type { AskedRevisions, JoinPlan } from './plan.ts';
 import type { JoinPool } from './pool.ts';
+import { decodeIds, idsPathOf } from './shard-ids.ts';
 import type { Turns } from './thread.ts';
 import { VectorNumbers } from './vector-numbers.ts';
 import type { WindowDone } from './window-done.ts';
@@ -48,14 +49,17 @@ export class Windows {
   private over = Promise.withResolvers<undefined>();
   private isOver = false;
 
-  /** `done`: those of an earlier run, behind which it goes on. */
-  constructor(join: Join, done: readonly WindowDone[]) {
+  /** `done`: those of an earlier run, behind which it goes on. Throws STORE_CORRUPT. */
+  static async behind(done: readonly WindowDone[], join: Join): Promise<Windows> {
+    return new Windows(join, done, await takeNumbers(join, done));
+  }
+
+  private constructor(join: Join, done: readonly WindowDone[], numbered: readonly Numbered[]) {
     this.join = join;
     const { plan, store, source } = join;
     this.stores = plan.refs.map(({ view, version }) => store.version(view, version));
     this.index = done.length;
-    this.numbered = this.takeNumbers(done);
-    this.numbered.catch(() => {});
+    this.numbered = Promise.resolve(numbered);
     const firstRow = done.reduce((sum, { rows }) => sum + rows, 0);
     const last = done.at(-1);
     const isEnded = last !== undefined && last.next === undefined;
@@ -147,18 +151,24 @@ export class Windows {
       yield { format: 'revisions', ...start, rows: rowsMax, from, to };
     }
   }
+}
 
-  /** Numbers vectors as the windows of an earlier run did. */
-  private async takeNumbers(done: readonly WindowDone[]): Promise<readonly Numbered[]> {
-    const { plan, target } = this.join;
-    const all = plan.refs.map(() => new VectorNumbers());
-    for (const { index, shards = [] } of done) {
-      for (const [ref, shard] of shards.entries()) {
-        if (shard === undefined || target === 'stream') continue;
-        const bytes = await readFile(`${target.shard(ref, index)}.ids`);
-        for (const id of new Float64Array(new Uint8Array(bytes).buffer)) all[ref]!.add(id);
+/** Numbers vectors as the windows of an earlier run did. */
+async function takeNumbers(
+  { plan, target }: Join,
+  done: readonly WindowDone[],
+): Promise<readonly Numbered[]> {
+  const all = plan.refs.map(() => new VectorNumbers());
+  for (const { index, shards = [] } of done) {
+    for (const [ref, shard] of shards.entries()) {
+      if (shard === undefined || target === 'stream') continue;
+      const path = idsPathOf(target.shard(ref, index));
+      const ids = decodeIds(await readFile(path), shard.rows);
+      if (ids === undefined) {
+        throw new TidemarkError('STORE_CORRUPT', `${path} is not as it was written`);
       }
+      for (const id of ids) all[ref]!.add(id);
     }
-    return all.map(({ slabs, next }) => ({ slabs, next }));
   }
+  return all.map(({ slabs, next }) => ({ slabs, next }));
 }

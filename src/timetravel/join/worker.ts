@@ -2,10 +2,13 @@ import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { parentPort } from 'node:worker_threads';
 
+import type { Utf8 } from 'apache-arrow';
+
 import { assert } from '../../ground/assert.ts';
 import { TidemarkError } from '../../ground/errors.ts';
 import { openPinned, type PageVersion } from '../../store/pinned-version.ts';
 import type { Answer, AnswerSchema } from '../formats/answer.ts';
+import { wholeSchema } from '../formats/arrow-schema.ts';
 import { arrowEncoding } from '../formats/arrow.ts';
 import { encodingOf } from '../formats/encodings.ts';
 import { readPiece } from '../spine/read.ts';
@@ -16,7 +19,7 @@ import { KeptMemory, writePart } from './part.ts';
 import { scanRows } from './scan.ts';
 import { summaryOf } from './summary.ts';
 import { numberVectors, writeShard } from './vector-table.ts';
-import type { WindowDone } from './window-done.ts';
+import type { AnswerColumn, WindowDone } from './window-done.ts';
 
 /** Lookups, which somebody waits for, go before joins: as far as the kernel helps. */
 const NICENESS = 10;
@@ -81,7 +84,8 @@ async function join(task: WindowTask): Promise<JoinedWindow> {
   const summary = { first_row: done.firstRow, ...summaryOf(plan, rows, done.counts) };
   const told = JSON.stringify(summary);
   const part = writePart(files.part, plan.format, whole, told, memory);
-  return { done: { ...done, part, ...(shards !== undefined && { shards }) } };
+  const columns = columnsOf(whole);
+  return { done: { ...done, part, columns, ...(shards !== undefined && { shards }) } };
 }
 
 async function resolve(
@@ -107,6 +111,12 @@ function sent(done: WindowDone, whole: Answer, { plan, index }: WindowTask): Joi
   const batch = arrowEncoding.head({ schema: whole.batch.schema, vectors: [] });
   const vectors = whole.vectors.map(({ name, at, dim, dtype }) => ({ name, at, dim, dtype }));
   return { done: { ...done, chunks: [head, ...chunks] }, meta, schema: { batch, vectors } };
+}
+
+function columnsOf(whole: Answer): AnswerColumn[] {
+  const { fields } = wholeSchema(schemaOf(whole));
+  // Every type can say what it is called; only the class that they share does not declare it.
+  return fields.map(({ name, type }) => ({ name, type: (type as Utf8).toString() }));
 }
 
 function schemaOf({ batch, vectors }: Answer): AnswerSchema {

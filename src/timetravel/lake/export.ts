@@ -1,5 +1,5 @@
 import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
-import type { Frame } from '../../store/change-frames.ts';
+import { CHANGES_FORMAT, type Frame } from '../../store/change-frames.ts';
 import type { Lake, LakeSummary } from './lake.ts';
 
 /** How far an export is. */
@@ -24,6 +24,7 @@ export async function exportChanges(
   for await (const frame of frames) {
     switch (frame.type) {
       case 'hello':
+        requireFormat(frame.format);
         await lake.meet(frame);
         goal = frame.snapshot;
         break;
@@ -49,4 +50,12 @@ export async function exportChanges(
     );
   }
   return lake.finish();
+}
+
+function requireFormat(format: number): void {
+  if (format === CHANGES_FORMAT) return;
+  throw new TidemarkError(
+    'STORE_FORMAT',
+    `the server tells its changes in the format ${format}, expected ${CHANGES_FORMAT}: use the tidemark of the server`,
+  );
 }

@@ -1,10 +1,11 @@
-import { mkdirSync, openAsBlob } from 'node:fs';
+import { openAsBlob } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 import { makeData, RecordBatch, Schema, Struct, Table, tableToIPC } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { makeFolder } from '../../store/folders.ts';
 import type { Column } from '../join/columns.ts';
 import { decodeBatches } from '../spine/arrow.ts';
 import { WRITING } from './layout.ts';
@@ -34,7 +35,7 @@ export async function putFile(
   } finally {
     await file.close();
   }
-  mkdirSync(join(table, dirname(path)), { recursive: true });
+  makeFolder(join(table, dirname(path)));
   await rename(temporary, join(table, path));
 }
 

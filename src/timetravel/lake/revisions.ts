@@ -5,13 +5,7 @@ import type { RecordBatch } from 'apache-arrow';
 import { assert } from '../../ground/assert.ts';
 import type { Change } from '../../store/change-log.ts';
 import { TOMBSTONE } from '../../store/chunk.ts';
-import {
-  type Column,
-  idColumn,
-  integerColumn,
-  isCodeColumn,
-  timestampColumn,
-} from '../join/columns.ts';
+import { idColumn, integerColumn, isCodeColumn, timestampColumn } from '../join/columns.ts';
 import { batchOf, encodeParquet, putFile, syncFolders } from './files.ts';
 import { bucketOf, dayOf, partitionFolder, fileName } from './layout.ts';
 

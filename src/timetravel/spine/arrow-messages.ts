@@ -17,6 +17,7 @@ export interface ArrowMessage {
   message: Message;
   /** As it stands in a stream: its length, its metadata, its body. */
   parts: readonly Uint8Array[];
+  body: Uint8Array;
   bytes: number;
 }
 
@@ -44,19 +45,23 @@ export async function* readMessages(
       const metadata = isOld ? Buffer.concat([prefix.subarray(4), rest]) : rest;
       const message = decode(metadata);
       if (message.bodyLength < 0) throw noArrow('a message of it is damaged');
-      if (message.bodyLength > BODY_BYTES_MAX) {
-        throw new TidemarkError(
-          'LIMIT_EXCEEDED',
-          `the spine has a record batch of ${message.bodyLength} bytes, the limit is ` +
-            `${BODY_BYTES_MAX}: write it in smaller batches, as in pyarrow max_chunksize=65536`,
-        );
-      }
+      refuseLargeBatch(message.bodyLength);
       const body = await reader.read(message.bodyLength);
       yield framed(message, metadata, body);
     }
   } finally {
     await reader.close();
   }
+}
+
+/** Throws LIMIT_EXCEEDED. `bytes`: of its columns, decompressed. */
+export function refuseLargeBatch(bytes: number): void {
+  if (bytes <= BODY_BYTES_MAX) return;
+  throw new TidemarkError(
+    'LIMIT_EXCEEDED',
+    `the spine has a record batch of ${bytes} bytes, the limit is ${BODY_BYTES_MAX}: write it in ` +
+      'smaller batches, as in pyarrow max_chunksize=65536',
+  );
 }
 
 /** A message as it stands in a stream, whatever it was read from. */
@@ -67,7 +72,7 @@ export function framed(message: Message, metadata: Uint8Array, body: Uint8Array)
   prefix.writeInt32LE(metadata.length + padding, 4);
   const tail = new Uint8Array(-body.length & (ALIGNMENT - 1));
   const parts = [prefix, metadata, new Uint8Array(padding), body, tail];
-  return { message, parts, bytes: parts.reduce((sum, part) => sum + part.length, 0) };
+  return { message, parts, body, bytes: parts.reduce((sum, part) => sum + part.length, 0) };
 }
 
 function decode(metadata: Uint8Array): Message {

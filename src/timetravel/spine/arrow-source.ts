@@ -1,11 +1,15 @@
-import { Table, tableToIPC } from 'apache-arrow';
+import { type MessageHeader, type Message, Table, tableToIPC } from 'apache-arrow';
 
-import { type ArrowMessage, noArrow, readMessages } from './arrow-messages.ts';
+import { type ArrowMessage, noArrow, readMessages, refuseLargeBatch } from './arrow-messages.ts';
 import { decodeBatches } from './arrow.ts';
 import { refuseTwins } from './column.ts';
 import { joined, type PieceLimits } from './records.ts';
 import type { SpinePiece } from './window.ts';
 
+/** Of a compressed buffer, in front of it: how long it was. */
+const LENGTH_BYTES = 8;
+
+type RecordBatchHeader = ReturnType<Message<MessageHeader.RecordBatch>['header']>;
 type ArrowPiece = Extract<SpinePiece, { format: 'arrow' }>;
 
 /**
@@ -40,18 +44,17 @@ export async function* arrowPieces(
     if (length > message.bodyLength * 8 * (compression === null ? 1 : 1_000)) {
       throw noArrow(`a batch of it has ${length} rows, more than its bytes can hold`);
     }
-    if (rows > 0 && (rows + length > limits.rowsMax || bytes + next.bytes > limits.bytesMax)) {
-      yield cut();
-    }
-    if (length > limits.rowsMax || next.bytes > limits.bytesMax) {
-      for (const piece of taken(front.messages, next, firstRow, length, limits)) {
+    const size = unpackedBytes(next);
+    if (rows > 0 && (rows + length > limits.rowsMax || bytes + size > limits.bytesMax)) yield cut();
+    if (length > limits.rowsMax || size > limits.bytesMax) {
+      for (const piece of taken(front.messages, next, size, { firstRow, rows: length }, limits)) {
         yield piece;
         firstRow += piece.rows;
       }
     } else if (length > 0) {
       batches.push(next);
       rows += length;
-      bytes += next.bytes;
+      bytes += size;
     }
   }
   front.requireSchema();
@@ -114,16 +117,39 @@ function streamOf(messages: readonly ArrowMessage[]): Uint8Array<ArrayBuffer> {
   );
 }
 
+/**
+ * The bytes of a batch when it is decompressed, as its buffers say at their beginnings. Throws
+ * LIMIT_EXCEEDED: few bytes may become any number of them.
+ */
+function unpackedBytes({ message, body, bytes }: ArrowMessage): number {
+  const { compression, buffers } = headerOf(() => message.header() as RecordBatchHeader);
+  if (compression === null) return bytes;
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  let sum = 0;
+  for (const { offset, length } of buffers) {
+    if (length === 0) continue;
+    if (length < LENGTH_BYTES || offset + LENGTH_BYTES > body.byteLength) {
+      throw noArrow('a batch of it names what lies outside of it');
+    }
+    const unpacked = Number(view.getBigInt64(offset, true));
+    // A buffer that compression would not make smaller is as it is.
+    sum += unpacked === -1 ? length : unpacked;
+    if (unpacked < -1) throw noArrow('a batch of it is damaged');
+  }
+  refuseLargeBatch(sum);
+  return sum;
+}
+
 /** One batch as several pieces. */
 function* taken(
   front: readonly ArrowMessage[],
   batch: ArrowMessage,
-  firstRow: number,
-  rows: number,
+  size: number,
+  { firstRow, rows }: { firstRow: number; rows: number },
   { rowsMax, bytesMax }: PieceLimits,
 ): Generator<ArrowPiece> {
   const whole = decodeBatches(streamOf([...front, batch]));
-  const count = Math.max(Math.ceil(rows / rowsMax), Math.ceil(batch.bytes / bytesMax));
+  const count = Math.max(Math.ceil(rows / rowsMax), Math.ceil(size / bytesMax));
   const step = Math.max(1, Math.ceil(rows / count));
   for (let from = 0; from < rows; from += step) {
     const slice = whole.slice(from, Math.min(rows, from + step));

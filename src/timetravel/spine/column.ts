@@ -19,11 +19,33 @@ export function mustGetColumn({ batch }: SpineWindow, column: string): Data {
   return batch.data.children[at]!;
 }
 
-/** Throws BAD_REQUEST where two columns have one name: nobody could say which is meant. */
+/** More columns than any table of training rows has: each costs memory for each row of a window. */
+const COLUMNS_MAX = 16_384;
+
+/**
+ * Throws BAD_REQUEST where two columns have one name: nobody could say which is meant; LIMIT_EXCEEDED
+ * where there are too many.
+ */
 export function refuseTwins(names: readonly string[]): void {
-  const twin = names.find((name, at) => names.indexOf(name) !== at);
-  if (twin === undefined) return;
-  throw new TidemarkError('BAD_REQUEST', `the spine has two columns ${twin}: rename one of them`);
+  refuseTooMany(names.length);
+  const known = new Set<string>();
+  for (const name of names) {
+    if (!known.has(name)) known.add(name);
+    else
+      throw new TidemarkError(
+        'BAD_REQUEST',
+        `the spine has two columns ${name}: rename one of them`,
+      );
+  }
+}
+
+/** Throws LIMIT_EXCEEDED. */
+export function refuseTooMany(columns: number): void {
+  if (columns <= COLUMNS_MAX) return;
+  throw new TidemarkError(
+    'LIMIT_EXCEEDED',
+    `the spine has more than ${COLUMNS_MAX} columns: leave some out, or put them into one as JSON`,
+  );
 }
 
 /** A column whose type can be nothing of what is expected. */

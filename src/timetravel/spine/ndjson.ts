@@ -1,7 +1,9 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 
 import { AssertionFailed } from '../../ground/assert.ts';
+import { TidemarkError } from '../../ground/errors.ts';
 import { parseObject } from '../formats/ndjson.ts';
+import { refuseTooMany } from './column.ts';
 import { isBlank, type Records } from './records.ts';
 
 const NEWLINE = 0x0a;
@@ -10,7 +12,18 @@ const BLANK = /^[ \t\r]*$/;
 /** Rows of text by column: null where a row has nothing. */
 export type TextValues = Map<string, unknown[]>;
 
-/** The objects of NDJSON, by column. Throws BAD_REQUEST, naming the line, for what is none. */
+/**
+ * Values, nulls too, that rows of text may be at most: where each row has columns of its own, few
+ * bytes are many values. Rows that all have the same columns never are so many.
+ */
+const VALUES_MAX = 2 ** 26;
+/** No value is written in less: `"":1,`. */
+const VALUE_BYTES = 5;
+
+/**
+ * The objects of NDJSON, by column. Throws BAD_REQUEST, naming the line, for what is none, and
+ * LIMIT_EXCEEDED for too many columns.
+ */
 export function parseNdjson(records: Records): TextValues {
   const bytes = bufferOf(records);
   if (!isUtf8(bytes)) refuseBadRow(bytes, records.firstLine);
@@ -31,6 +44,7 @@ export function parseNdjson(records: Records): TextValues {
     for (const name in values) {
       let column = columns.get(name);
       if (column === undefined) {
+        refuseManyValues(columns.size + 1, records);
         column = Array.from({ length: records.rows }, () => null);
         columns.set(name, column);
       }
@@ -40,6 +54,17 @@ export function parseNdjson(records: Records): TextValues {
   }
   return columns;
 }
+
+function refuseManyValues(columns: number, { rows, bytes }: Records): void {
+  refuseTooMany(columns);
+  if (columns * rows <= Math.max(VALUES_MAX, bytes.byteLength / VALUE_BYTES)) return;
+  throw new TidemarkError(
+    'LIMIT_EXCEEDED',
+    `${rows} rows of the spine have ${columns} columns together, and most of them have nothing ` +
+      'there: leave columns out, or put them into one as JSON',
+  );
+}
+
 /** Each row's object as it was written, without the closing brace and the line break. */
 export function ownLines(records: Records): Buffer[] {
   const bytes = bufferOf(records);

@@ -1,5 +1,6 @@
 import { TidemarkError } from '../../ground/errors.ts';
 import { Pace } from '../../ground/pace.ts';
+import { refuseTooMany } from './column.ts';
 import { parseCsv, parseHeader } from './csv.ts';
 import { parseNdjson } from './ndjson.ts';
 import { cutRecords, type Records } from './records.ts';
@@ -64,6 +65,7 @@ async function findColumns(
       finders.set(name, finder);
       finder.add(column);
     }
+    refuseTooMany(finders.size);
     await pace.rest();
   }
   // A column of NDJSON may come later: what was said of it is then all that is known.

@@ -11,9 +11,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 
-import { expect, test, vi } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { TryLater } from '../../../src/ground/errors.ts';
+import { ExportFolder } from '../../../src/timetravel/exports/folder.ts';
 import { spoolSpine } from '../../../src/timetravel/exports/spool.ts';
 import { ANY_AGE } from '../../../src/timetravel/question.ts';
 import { tempDirectory } from '../../support/temp.ts';
@@ -104,6 +105,28 @@ test('what a process left goes on behind its last part, at the same snapshot, an
   expect(manifest.files).toEqual((await whole.exports.manifest(wholeId)).files);
   expect(manifest).toMatchObject({ rows: 5, snapshot: record.plan.question.snapshot });
   expect(filesIn(folder).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+});
+
+test('a window whose vector ids a power loss has taken is done again', async () => {
+  const world = await startWorld();
+  const gate = Promise.withResolvers<void>();
+  world.join.gates.set(2, gate.promise);
+  const { record } = await world.exports.submit(asked(world));
+  const folder = folderOf(world, record.id);
+  await vi.waitUntil(() => world.join.written.length === 2);
+  await vi.waitUntil(
+    () => readFileSync(join(folder, 'windows.ndjson'), 'utf8').split('\n').length === 3,
+  );
+  await world.exports.stop();
+  const [name] = readdirSync(join(folder, 'vectors')).filter((each) =>
+    each.endsWith('00001.safetensors.ids'),
+  );
+  const path = join(folder, 'vectors', name!);
+  writeFileSync(path, Buffer.alloc(statSync(path).size));
+  world.join.gates.clear();
+  await world.restart();
+  expect(await ended(world, record.id)).toBe('done');
+  expect(world.join.written).toEqual([0, 1, 1, 2]);
 });
 
 test('a plan comes back from the disk as it was, any age too', async () => {
@@ -234,6 +257,24 @@ test('files expire after their time, and after as long again what is told of the
   expect(existsSync(folderOf(world, id))).toBe(false);
 });
 
+test('files expire on a disk that takes no more, and a start does not fail of it', async () => {
+  const failures: unknown[] = [];
+  const world = await startWorld({ failures });
+  const ids = [await runWhole(world), await runWhole(world)];
+  world.clock.now += 61e6;
+  const full = vi
+    .spyOn(ExportFolder.prototype, 'writeRecord')
+    .mockRejectedValue(Object.assign(new Error('ENOSPC'), { code: 'ENOSPC', syscall: 'write' }));
+  onTestFinished(() => full.mockRestore());
+  await world.exports.tidy();
+  for (const id of ids) expect(filesIn(folderOf(world, id))).toEqual(['export.json']);
+  expect(failures).toHaveLength(2);
+  await world.restart();
+  full.mockRestore();
+  await world.restart();
+  expect(ids.map((id) => world.exports.mustGet(id).record.state)).toEqual(['expired', 'expired']);
+});
+
 test('what was never taken in is gone after a start, and what cannot be read is left alone', async () => {
   const failures: unknown[] = [];
   const world = await startWorld();
@@ -268,6 +309,25 @@ test('a spine of the server’s disk that is another one by then fails what goes
   expect(world.exports.mustGet(record.id).record.failure?.message).toContain('was changed');
   expect(readFileSync(path, 'utf8')).toBe('others');
   rmSync(path);
+});
+
+test('a spine of the server’s disk that is changed while it is read fails its export', async () => {
+  const world = await startWorld();
+  const path = join(tempDirectory(), 'rows.ndjson');
+  writeFileSync(path, LINES.join(''));
+  const { size: bytes, mtimeMs: modified } = statSync(path);
+  const gate = Promise.withResolvers<void>();
+  world.join.gates.set(1, gate.promise);
+  const rows = { format: 'ndjson' as const, columnTypes: {}, path, bytes, modified };
+  const { record } = await world.exports.submit({ ...asked(world), rows });
+  await vi.waitUntil(() => world.join.written.length === 1);
+  writeFileSync(path, LINES.toReversed().join(''));
+  gate.resolve();
+  expect(await ended(world, record.id)).toBe('failed');
+  expect(world.exports.mustGet(record.id).record.failure).toMatchObject({
+    code: 'BAD_REQUEST',
+    message: expect.stringContaining('was changed') as string,
+  });
 });
 
 test('a spine that is too large, or breaks off, leaves nothing', async () => {

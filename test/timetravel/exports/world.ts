@@ -9,6 +9,7 @@ import type { AskedExport } from '../../../src/timetravel/exports/asked.ts';
 import type { Exports } from '../../../src/timetravel/exports/exports.ts';
 import type { RunWindows } from '../../../src/timetravel/exports/job.ts';
 import type { JoinPlan } from '../../../src/timetravel/join/plan.ts';
+import { encodeIds, idsPathOf } from '../../../src/timetravel/join/shard-ids.ts';
 import { noCounts } from '../../../src/timetravel/join/summary.ts';
 import type { WindowDone, WrittenFile } from '../../../src/timetravel/join/window-done.ts';
 import { ANY_AGE } from '../../../src/timetravel/question.ts';
@@ -51,7 +52,7 @@ class FakeJoin {
         const bytes = 'bytes' in piece ? piece.bytes : new Uint8Array();
         const part = write(target.part(index), bytes, piece.rows);
         const shard = write(target.shard(0, index), Buffer.from(`vectors ${index}`), 1);
-        writeFileSync(`${target.shard(0, index)}.ids`, new Uint8Array(8));
+        writeFileSync(idsPathOf(target.shard(0, index)), encodeIds(Float64Array.of(index)));
         this.written.push(index);
         yield {
           index,

@@ -51,6 +51,20 @@ function rowsOf(resolution: Resolution): unknown[][] {
   ]);
 }
 
+test('an infinite moment asks for the latest, whose age is measured from now (A3, A6)', async () => {
+  const store = testStore();
+  await store.commit('job', 'v1', { rows: batchOf([{ id: 'a', event: 5, vector: [1, 1] }]) });
+  const ids = { ids: ['a'], ordinals: Int32Array.of(0, 0) };
+  const moments = Float64Array.of(Number.POSITIVE_INFINITY, 10);
+  const statusesAt = (now: number): unknown[] => {
+    const question = { ...QUESTION, now, maxAge: 5 };
+    const { statuses } = resolveWindow(pagesOf(store), ids, moments, question, true);
+    return Array.from(statuses, (status) => STATUSES[status]);
+  };
+  expect(statusesAt(10)).toEqual(['PRESENT', 'PRESENT']);
+  expect(statusesAt(11)).toEqual(['OUTSIDE_MAX_AGE', 'PRESENT']);
+});
+
 test('a row of no id says so, one of no moment that first, and the others are answered', async () => {
   const store = testStore();
   await store.commit('job', 'v1', { rows: batchOf([{ id: 'a', event: 5, vector: [1, 1] }]) });

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { tableFromIPC } from 'apache-arrow';
@@ -10,6 +10,7 @@ import type { AnswerFormat } from '../../../src/timetravel/formats/answer.ts';
 import type { JoinPlan } from '../../../src/timetravel/join/plan.ts';
 import { JoinPool } from '../../../src/timetravel/join/pool.ts';
 import { runJoin } from '../../../src/timetravel/join/run.ts';
+import { decodeIds, idsPathOf } from '../../../src/timetravel/join/shard-ids.ts';
 import { JoinThread } from '../../../src/timetravel/join/thread.ts';
 import type { WindowDone } from '../../../src/timetravel/join/window-done.ts';
 import { gather, resolveSpine } from '../../../src/timetravel/lookup.ts';
@@ -292,8 +293,8 @@ test('vectors=ref writes each distinct vector once, numbered from 0 in the order
         Array.from({ length: shard.numRows }, (_, at) => table.length + at),
       );
       for (const vector of shard.getChild('vector')!) table.push([...(vector as Iterable<number>)]);
-      const bytes = readFileSync(`${target.shard(0, index)}.ids`);
-      ids.push(...new Float64Array(new Uint8Array(bytes).buffer));
+      const bytes = readFileSync(idsPathOf(target.shard(0, index)));
+      ids.push(...decodeIds(bytes, shard.numRows)!);
     }
     const part = tableFromIPC(readFileSync(target.part(index)));
     rows.push(...(part.getChild('job__vector_row')! as Iterable<number | null>));
@@ -503,4 +504,16 @@ test('a disk that has no folder for a part or a shard is told as unavailable, an
     await expect(run).rejects.toThrow(expect.objectContaining({ code: 'STORE_UNAVAILABLE' }));
   }
   await store.dropView('job');
+});
+
+test('a join that cannot tell how far an earlier run has numbered vectors fails before its first window', async () => {
+  const store = await filledStore();
+  const target = targetIn();
+  const plan = planOf(store, { vectors: 'ref' });
+  const asked = { store, pool, plan, target };
+  const spine = arrowSpine(spineOf(60));
+  const done = (await windowsOf({ ...asked, source: sourceOf(spine, 20) })).slice(0, 2);
+  rmSync(idsPathOf(target.shard(0, 0)));
+  const again = windowsOf({ ...asked, source: sourceOf(spine, 20), done });
+  await expect(again).rejects.toThrow('ENOENT');
 });

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 
 import {
   Bool,
+  CompressionType,
+  compressionRegistry,
   Dictionary,
   Field,
   FixedSizeList,
@@ -28,6 +30,7 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 import fc from 'fast-check';
+import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
 import { expect, test } from 'vitest';
 
 import type { TidemarkError } from '../../../src/ground/errors.ts';
@@ -237,4 +240,35 @@ test('a file on the disk is read by its footer, and refused where that is damage
     // oxlint-disable-next-line no-await-in-loop
     await expect(read(file.subarray(0, end))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
   }
+});
+
+test('a compressed batch counts with the bytes that it becomes', async () => {
+  compressionRegistry.set(CompressionType.LZ4_FRAME, {
+    encode: (bytes) => compressFrameSync(Buffer.from(bytes)),
+    decode: (bytes) => decompressFrameSync(Buffer.from(bytes)),
+  });
+  const text = 'a'.repeat(2_000);
+  const table = new Table({
+    text: vectorFromArray(
+      Array.from({ length: 100 }, () => text),
+      new Utf8(),
+    ),
+  });
+  const bytes = Buffer.from(
+    RecordBatchStreamWriter.writeAll(table, {
+      compressionType: CompressionType.LZ4_FRAME,
+    }).toUint8Array(true),
+  );
+  expect(bytes.length).toBeLessThan(10_000);
+  // In front of a buffer stands how long it was; apache-arrow writes how long it is now.
+  const length = Buffer.alloc(8);
+  length.writeBigInt64LE(BigInt(compressFrameSync(Buffer.from(text.repeat(100))).length));
+  const at = bytes.indexOf(length);
+  bytes.writeBigInt64LE(200_000n, at);
+  const pieces = await piecesOf(bytes, 'arrow', { bytesMax: 50_000 });
+  expect(pieces.map(({ rows }) => rows)).toEqual([20, 20, 20, 20, 20]);
+  expect(rowsOf(await windowsOf(pieces))).toHaveLength(100);
+  // More than memory has.
+  bytes.writeBigInt64LE(2n ** 40n, at);
+  await expect(piecesOf(bytes, 'arrow')).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
 });

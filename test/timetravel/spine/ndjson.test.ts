@@ -3,6 +3,8 @@ import { expect, test } from 'vitest';
 
 import { idsOf } from '../../../src/timetravel/spine/ids.ts';
 import { momentsOf } from '../../../src/timetravel/spine/moments.ts';
+import { readText } from '../../../src/timetravel/spine/text.ts';
+import type { TextPiece } from '../../../src/timetravel/spine/window.ts';
 import { LIMITS, piecesOf, rowsOf, typesOf, windowOf, windowsOf } from './spine.ts';
 
 test('columns get the narrowest type that holds all values of the first piece', async () => {
@@ -175,4 +177,20 @@ test('rows in pieces of any size, from chunks of any size, are those of the whol
       },
     ),
   );
+});
+
+test('rows that each have columns of their own are refused before they fill the memory', async () => {
+  let next = 0;
+  const row = () => `{${Array.from({ length: 90 }, () => `"c${next++}":1`).join(',')}}\n`;
+  const lines = Array.from({ length: 200 }, row);
+  const refused = {
+    code: 'LIMIT_EXCEEDED',
+    message: expect.stringContaining('16384 columns') as string,
+  };
+  await expect(piecesOf(lines.join(''), 'ndjson', {}, 2 ** 16)).rejects.toMatchObject(refused);
+  // Of later rows nobody has looked at the columns before they are read.
+  const pieces = await piecesOf(`{"id":1}\n${lines.join('')}`, 'ndjson', { rowsMax: 1 }, 2 ** 16);
+  const [piece] = pieces as TextPiece[];
+  const bytes = Uint8Array.from(Buffer.from(lines.join('')));
+  expect(() => readText({ ...piece!, rows: 200, bytes }, { loose: true })).toThrow(/16384 columns/);
 });
