@@ -1,10 +1,13 @@
 import { Message } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { isSaneMetadata } from './arrow-metadata.ts';
 import { joined } from './records.ts';
 
 const CONTINUATION = 0xff_ff_ff_ff;
 const ALIGNMENT = 8;
+/** The least that describes a message: where its table is. */
+const OFFSET_BYTES = 4;
 /** What the file format begins with. */
 export const MAGIC = Buffer.from('ARROW1\0\0');
 /** What describes a batch is some dozen bytes a column. */
@@ -39,9 +42,10 @@ export async function* readMessages(
       const isOld = view.getUint32(0, true) !== CONTINUATION;
       const length = view.getInt32(isOld ? 0 : 4, true);
       if (length === 0) return;
-      if (length < 0 || length > METADATA_BYTES_MAX)
+      if (length < OFFSET_BYTES || length > METADATA_BYTES_MAX) {
         throw noArrow('its first bytes are no message');
-      const rest = await reader.read(isOld ? length - 4 : length);
+      }
+      const rest = await reader.read(isOld ? length - OFFSET_BYTES : length);
       const metadata = isOld ? Buffer.concat([prefix.subarray(4), rest]) : rest;
       const message = decode(metadata);
       if (message.bodyLength < 0) throw noArrow('a message of it is damaged');
@@ -76,6 +80,7 @@ export function framed(message: Message, metadata: Uint8Array, body: Uint8Array)
 }
 
 function decode(metadata: Uint8Array): Message {
+  if (!isSaneMetadata(metadata)) throw noArrow('a message of it is damaged');
   try {
     return Message.decode(metadata);
   } catch (error) {

@@ -39,11 +39,7 @@ export async function* arrowPieces(
       continue;
     }
     front.requireSchema();
-    const { length, compression } = headerOf(() => message.header());
-    // Each row has a bit at least, in some column; what is packed is a thousandth at best.
-    if (length > message.bodyLength * 8 * (compression === null ? 1 : 1_000)) {
-      throw noArrow(`a batch of it has ${length} rows, more than its bytes can hold`);
-    }
+    const { length } = requireRoom(message, () => message.header());
     const size = unpackedBytes(next);
     if (rows > 0 && (rows + length > limits.rowsMax || bytes + size > limits.bytesMax)) yield cut();
     if (length > limits.rowsMax || size > limits.bytesMax) {
@@ -74,11 +70,12 @@ class Front {
     const { message } = next;
     if (message.isSchema()) {
       if (this.schema !== undefined) throw noArrow('it has two schemas');
-      refuseTwins(headerOf(() => message.header()).names as string[]);
+      refuseTwins(decoded(() => message.header()).names as string[]);
       this.schema = next;
     } else if (message.isDictionaryBatch()) {
       this.requireSchema();
-      const { id, isDelta } = headerOf(() => message.header());
+      const { id, isDelta, data } = decoded(() => message.header());
+      requireRoom(message, () => data);
       if (!isDelta) this.dictionaries = this.dictionaries.filter((other) => other.id !== id);
       this.dictionaries.push({ id, isDelta, message: next });
     } else {
@@ -91,8 +88,18 @@ class Front {
   }
 }
 
-/** What a message says of itself; apache-arrow throws for types that it does not know. */
-function headerOf<Header>(decode: () => Header): Header {
+/** Throws BAD_REQUEST for a batch that says it has more rows than bytes for them. */
+function requireRoom({ bodyLength }: Message, decode: () => RecordBatchHeader): RecordBatchHeader {
+  const header = decoded(decode);
+  // Each row has a bit at least, in some column; what is packed is a thousandth at best.
+  if (header.length > bodyLength * 8 * (header.compression === null ? 1 : 1_000)) {
+    throw noArrow(`a batch of it has ${header.length} rows, more than its bytes can hold`);
+  }
+  return header;
+}
+
+/** What apache-arrow makes of it; it throws for types that it does not know, and for damage. */
+function decoded<Header>(decode: () => Header): Header {
   try {
     return decode();
   } catch (error) {
@@ -122,7 +129,7 @@ function streamOf(messages: readonly ArrowMessage[]): Uint8Array<ArrayBuffer> {
  * LIMIT_EXCEEDED: few bytes may become any number of them.
  */
 function unpackedBytes({ message, body, bytes }: ArrowMessage): number {
-  const { compression, buffers } = headerOf(() => message.header() as RecordBatchHeader);
+  const { compression, buffers } = decoded(() => message.header() as RecordBatchHeader);
   if (compression === null) return bytes;
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   let sum = 0;
@@ -153,7 +160,12 @@ function* taken(
   const step = Math.max(1, Math.ceil(rows / count));
   for (let from = 0; from < rows; from += step) {
     const slice = whole.slice(from, Math.min(rows, from + step));
-    const bytes = tableToIPC(new Table([slice]), 'stream') as Uint8Array<ArrayBuffer>;
-    yield { format: 'arrow', firstRow: firstRow + from, rows: slice.numRows, bytes };
+    const bytes = decoded(() => tableToIPC(new Table([slice]), 'stream'));
+    yield {
+      format: 'arrow',
+      firstRow: firstRow + from,
+      rows: slice.numRows,
+      bytes: bytes as Uint8Array<ArrayBuffer>,
+    };
   }
 }

@@ -32,6 +32,10 @@ compressionRegistry.set(CompressionType.ZSTD, {
 export function decodeBatches(bytes: Uint8Array): RecordBatch {
   try {
     const batches = [...RecordBatchReader.from(bytes)];
+    for (const { numRows, data } of batches) {
+      if (data.children.every(({ length }) => length === numRows)) continue;
+      throw new Error('a column has another number of rows than its batch');
+    }
     const [first] = batches;
     // Of a stream without rows apache-arrow makes columns that lack their children.
     if (batches.every(({ numRows }) => numRows === 0)) {

@@ -223,6 +223,19 @@ test('a stream with bytes changed is read, or refused with a code', async () => 
   );
 });
 
+test('a message that says it has more than its bytes can hold is refused before anything is made of it', async () => {
+  const { text, category, list, deep } = everyKind(3);
+  const columns = { text: text!, category: category!, list: list!, deep: deep! };
+  const spine = Buffer.from(tableToIPC(tableOf(columns), 'stream'));
+  for (let at = 8; at + 4 <= spine.length; at += 4) {
+    const changed = Buffer.from(spine);
+    changed.writeUInt32LE(0x0f_ff_ff_ff, at);
+    // oxlint-disable-next-line no-await-in-loop
+    const ended = await readAll(changed).catch((error: unknown) => error as TidemarkError);
+    expect([undefined, 'BAD_REQUEST', 'LIMIT_EXCEEDED'], `word ${at}`).toContain(ended?.code);
+  }
+});
+
 test('a file on the disk is read by its footer, and refused where that is damaged', async () => {
   const path = join(tempDirectory(), 'spine.arrow');
   const first = tableOf({ id: vectorFromArray(['a', 'b'], new Utf8()) }).batches;
