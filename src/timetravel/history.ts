@@ -4,7 +4,7 @@ import type { SealedKey, TimelineKey } from '../store/keys.ts';
 import { compareOrder, type OrderKey } from '../store/order.ts';
 import type { Timelines } from '../store/timelines.ts';
 import { resolveMany } from './lookup.ts';
-import { ANY_AGE } from './question.ts';
+import { questionAtHorizon } from './question.ts';
 import type { Resolvable } from './resolve.ts';
 
 /** What a history is read of. */
@@ -122,15 +122,7 @@ export function readLater(
 function floorOf(version: Readable, id: string): OrderKey | undefined {
   const { moment } = version.horizon;
   if (moment === Number.NEGATIVE_INFINITY) return undefined;
-  const { events } = resolveMany(version, [id], {
-    asOf: moment,
-    boundary: 'inclusive',
-    knowledge: 'served',
-    knownAt: moment,
-    maxAge: ANY_AGE,
-    now: moment,
-    snapshot: MICROS_MAX,
-  });
+  const { events } = resolveMany(version, [id], questionAtHorizon(moment));
   if (Number.isNaN(events[0])) return undefined;
   return { event: events[0]!, known: -MICROS_MAX, seq: 0 };
 }

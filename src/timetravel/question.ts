@@ -58,3 +58,16 @@ export function setBounds(into: Bounds, question: Question, asOf: number | undef
   into.oldest = (asOf ?? now) - maxAge;
   return into;
 }
+
+/** What was in force at the horizon of a retention, as far as it was then known and stored (A10). */
+export function questionAtHorizon(moment: number): Question {
+  return {
+    asOf: moment,
+    boundary: 'inclusive',
+    knowledge: 'served',
+    knownAt: moment,
+    maxAge: ANY_AGE,
+    now: moment,
+    snapshot: MICROS_MAX,
+  };
+}

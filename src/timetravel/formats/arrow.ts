@@ -1,7 +1,8 @@
-import { type Data, type Vector, vectorFromArray } from 'apache-arrow';
+import { type Data, type RecordBatch, type Vector, vectorFromArray } from 'apache-arrow';
 
 import { assert } from '../../ground/assert.ts';
 import { vectorBytes } from '../../store/dtype.ts';
+import { joined } from '../spine/records.ts';
 import type { Answer, AnswerSchema, Encoding, VectorColumn } from './answer.ts';
 import {
   batchMessage,
@@ -62,6 +63,21 @@ export const arrowEncoding: Encoding<undefined> = {
     return encodeTail(schema, windows.length === 0, new Map([[SUMMARY_KEY, summary]]));
   },
 };
+
+/**
+ * A batch as a stream by itself, in memory of its own, which can be handed to another thread.
+ * apache-arrow's own writer gets slices of some types wrong.
+ */
+export function arrowStreamOf(batch: RecordBatch): Uint8Array<ArrayBuffer> {
+  const schema = { schema: batch.schema, vectors: [] };
+  const answer = { firstRow: 0, batch, vectors: [], spineColumns: batch.numCols };
+  const { chunks } = arrowEncoding.window(answer);
+  const parts = [arrowEncoding.head(schema), ...chunks, Uint8Array.from(END_OF_STREAM)];
+  return joined(
+    parts,
+    parts.reduce((sum, { length }) => sum + length, 0),
+  );
+}
 
 /** The last message and the end. A stream without a window has not told its dictionaries yet. */
 function encodeTail(

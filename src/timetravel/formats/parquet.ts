@@ -22,7 +22,7 @@ import { vectorBytes } from '../../store/dtype.ts';
 import { textsOf } from '../spine/column.ts';
 import type { Answer, AnswerSchema, Encoding } from './answer.ts';
 import { emptyBatch } from './arrow-message.ts';
-import { arrowEncoding } from './arrow.ts';
+import { arrowEncoding, arrowStreamOf } from './arrow.ts';
 import { type CodeData, encodeCodes, isOfCodes } from './parquet-codes.ts';
 import {
   type ColumnChunk,
@@ -219,14 +219,11 @@ function schemaFooter(schema: AnswerSchema): Pick<Footer, 'columns' | 'keyValues
 
 /** The batch as a Parquet file of the library's. */
 function encodeOthers(batch: RecordBatch, groupRowsMax: number): Uint8Array {
-  const answer = { firstRow: 0, batch, vectors: [], spineColumns: batch.numCols };
-  const stream = Buffer.concat([
-    arrowEncoding.head({ schema: batch.schema, vectors: [] }),
-    ...arrowEncoding.window(answer).chunks,
-    arrowEncoding.tail({ schema: batch.schema, vectors: [] }, [undefined], ''),
-  ]);
   try {
-    return writeParquet(Table.fromIPCStream(stream), propertiesOf(batch, groupRowsMax));
+    return writeParquet(
+      Table.fromIPCStream(arrowStreamOf(batch)),
+      propertiesOf(batch, groupRowsMax),
+    );
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new TidemarkError(

@@ -1,6 +1,6 @@
 import { Chunk } from '../../store/chunk.ts';
 import type { PageVersion } from '../../store/pinned-version.ts';
-import { boundsOf, ANY_AGE, type Question } from '../question.ts';
+import { boundsOf, questionAtHorizon } from '../question.ts';
 import { Resolution, Resolver } from '../resolve.ts';
 import type { RevisionPiece, RevisionPlace, SpineWindow } from '../spine/window.ts';
 import * as code from '../status.ts';
@@ -118,16 +118,7 @@ class Floors {
     this.isNone = moment === Number.NEGATIVE_INFINITY;
     // Timelines of its own: those that are scanned stand where they are.
     this.resolver = new Resolver({ ...version, timelines: version.timelines.another() });
-    const question: Question = {
-      asOf: moment,
-      boundary: 'inclusive',
-      knowledge: 'served',
-      knownAt: moment,
-      maxAge: ANY_AGE,
-      now: moment,
-      snapshot: Number.MAX_SAFE_INTEGER,
-    };
-    this.bounds = boundsOf(question);
+    this.bounds = boundsOf(questionAtHorizon(moment));
   }
 
   of(id: string): number {

@@ -2,10 +2,11 @@ import { openAsBlob } from 'node:fs';
 import { open, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
-import { makeData, RecordBatch, Schema, Struct, Table, tableToIPC } from 'apache-arrow';
+import { makeData, RecordBatch, Schema, Struct } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
 import { makeFolder } from '../../store/folders.ts';
+import { arrowStreamOf } from '../formats/arrow.ts';
 import type { Column } from '../join/columns.ts';
 import { decodeBatches } from '../spine/arrow.ts';
 import { WRITING } from './layout.ts';
@@ -72,17 +73,13 @@ export function batchOf(columns: readonly Column[]): RecordBatch {
 
 /** A batch as a Parquet file, compressed. */
 export async function encodeParquet(batch: RecordBatch): Promise<Uint8Array> {
-  const {
-    Compression,
-    Table: ParquetTable,
-    writeParquet,
-    WriterPropertiesBuilder,
-  } = await import('parquet-wasm/node');
+  const { Compression, Table, writeParquet, WriterPropertiesBuilder } =
+    await import('parquet-wasm/node');
   const properties = new WriterPropertiesBuilder()
     .setCompression(Compression.ZSTD)
     .setMaxRowGroupSize(GROUP_ROWS_MAX)
     .build();
-  return writeParquet(ParquetTable.fromIPCStream(tableToIPC(new Table(batch))), properties);
+  return writeParquet(Table.fromIPCStream(arrowStreamOf(batch)), properties);
 }
 
 /** These columns of a file, or all. Throws STORE_CORRUPT for what is no Parquet file. */

@@ -1,5 +1,6 @@
-import { type MessageHeader, type Message, Table, tableToIPC } from 'apache-arrow';
+import type { Message, MessageHeader } from 'apache-arrow';
 
+import { arrowStreamOf } from '../formats/arrow.ts';
 import { type ArrowMessage, noArrow, readMessages, refuseLargeBatch } from './arrow-messages.ts';
 import { decodeBatches } from './arrow.ts';
 import { refuseTwins } from './column.ts';
@@ -160,12 +161,12 @@ function* taken(
   const step = Math.max(1, Math.ceil(rows / count));
   for (let from = 0; from < rows; from += step) {
     const slice = whole.slice(from, Math.min(rows, from + step));
-    const bytes = decoded(() => tableToIPC(new Table([slice]), 'stream'));
+    const bytes = decoded(() => arrowStreamOf(slice));
     yield {
       format: 'arrow',
       firstRow: firstRow + from,
       rows: slice.numRows,
-      bytes: bytes as Uint8Array<ArrayBuffer>,
+      bytes,
     };
   }
 }
