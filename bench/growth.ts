@@ -7,11 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { formatInstant, micros } from '../src/ground/time.ts';
 import type { Store } from '../src/store/store.ts';
-import type { JoinPlan } from '../src/timetravel/join/plan.ts';
 import { JoinPool } from '../src/timetravel/join/pool.ts';
 import { streamJoin, streamLimits } from '../src/timetravel/join/stream.ts';
-import { ANY_AGE } from '../src/timetravel/question.ts';
 import { readSpineStream } from '../src/timetravel/spine/source.ts';
+import { planOf } from '../test/support/join-plan.ts';
 import { batches, benchStore, printGround, seeded } from './measure.ts';
 
 const DIM = 128;
@@ -50,32 +49,7 @@ async function join(store: Store, state: State): Promise<void> {
   const random = seeded(11);
   const pool = new JoinPool(1);
   while (!state.done) {
-    const plan: JoinPlan = {
-      refs: [
-        {
-          name: 'job',
-          view: 'job',
-          version: 'v1',
-          dim: DIM,
-          dtype: 'float32',
-          idColumn: 'job_id',
-          maxAge: ANY_AGE,
-        },
-      ],
-      question: {
-        boundary: 'inclusive',
-        knowledge: 'event',
-        knownAt: undefined,
-        now: 0,
-        snapshot: store.snapshot,
-      },
-      timeColumn: 'event_timestamp',
-      columns: { known: false, created: false },
-      vectors: 'inline',
-      order: 'spine',
-      format: 'ndjson',
-      strict: false,
-    };
+    const plan = planOf(store, { format: 'ndjson' });
     const limits = { ...streamLimits(plan), lineBytesMax: 65_536 };
     const source = readSpineStream(spine(random), 'ndjson', limits);
     const { signal } = new AbortController();

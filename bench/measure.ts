@@ -31,12 +31,8 @@ export function percentile(sorted: Float64Array, share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
 }
 
-/** A store in a temporary directory with the view `job`, removed by `done`. */
-export function benchStore(
-  dim: number,
-  dtype: Dtype = 'float32',
-): { store: Store; directory: string; done: () => Promise<void> } {
-  const directory = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
+/** A new store with the view `job`. */
+export function openJobs(directory: string, dim: number, dtype: Dtype): Store {
   const store = openStore(directory, systemClock);
   const created_timestamp = micros(0);
   store.createView({
@@ -47,6 +43,16 @@ export function benchStore(
     aliases: { current: 'v1' },
     versions: { v1: { version: 'v1', dim, dtype, created_timestamp } },
   });
+  return store;
+}
+
+/** The same in a temporary directory, removed by `done`. */
+export function benchStore(
+  dim: number,
+  dtype: Dtype = 'float32',
+): { store: Store; directory: string; done: () => Promise<void> } {
+  const directory = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
+  const store = openJobs(directory, dim, dtype);
   return {
     store,
     directory,

@@ -117,9 +117,9 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     runWindows: (job) => runJoin({ store, pool: joinPool, ...job }),
     settings: config.exports,
     limitsOf: (plan) => {
-      const { rowsMax, bytesMax } = windowLimits(plan, memory_bytes, threads);
+      const { rowsMax, ...limits } = windowLimits(plan, memory_bytes, threads);
       const lineBytesMax = config.limits.spine_line_bytes;
-      return { rowsMax: Math.min(rowsMax, part_rows ?? rowsMax), bytesMax, lineBytesMax };
+      return { ...limits, rowsMax: Math.min(rowsMax, part_rows ?? rowsMax), lineBytesMax };
     },
     random: Math.random,
     passed,

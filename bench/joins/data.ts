@@ -6,11 +6,10 @@ import { join } from 'node:path';
 import { tableFromIPC, type Table } from 'apache-arrow';
 import { ParquetFile } from 'parquet-wasm/node';
 
-import { micros, systemClock } from '../../src/ground/time.ts';
 import { RevisionBatch } from '../../src/store/batch.ts';
-import { openStore } from '../../src/store/store.ts';
 import { pythonWith, runPython } from '../../test/python.ts';
 import { TRAINER_PACKAGES } from '../../test/support/trainers.ts';
+import { openJobs } from '../measure.ts';
 import { entitiesOf, type Shape, shapeText } from './shape.ts';
 
 /** The same vectors twice, as Parquet and in a store, and a spine. */
@@ -66,16 +65,7 @@ async function makeData(folder: string, shape: Shape): Promise<JoinData> {
 /** Commits the history to a new store, each batch flushed; seconds from file to closed store. */
 async function ingest(directory: string, history: string, dim: number): Promise<number> {
   const start = performance.now();
-  const store = openStore(directory, systemClock);
-  const created_timestamp = micros(0);
-  store.createView({
-    name: 'job',
-    entity: 'job',
-    join_key: 'job_id',
-    created_timestamp,
-    aliases: { current: 'v1' },
-    versions: { v1: { version: 'v1', dim, dtype: 'float32', created_timestamp } },
-  });
+  const store = openJobs(directory, dim, 'float32');
   const file = await ParquetFile.fromFile(await openAsBlob(history));
   const groups = file.metadata().numRowGroups();
   // One batch is put together while the one before is on its way to the disk.

@@ -19,12 +19,11 @@ import {
   type ResolvedWindow,
   resolveRows,
 } from '../../src/timetravel/join/join-window.ts';
-import type { JoinPlan } from '../../src/timetravel/join/plan.ts';
 import { windowLimits } from '../../src/timetravel/join/run.ts';
-import { ANY_AGE } from '../../src/timetravel/question.ts';
 import { readPiece } from '../../src/timetravel/spine/read.ts';
 import { openSpineFile } from '../../src/timetravel/spine/source.ts';
 import { PRESENT } from '../../src/timetravel/status.ts';
+import { planOf } from '../../test/support/join-plan.ts';
 import { type Stages, THREADS } from './peer.ts';
 
 /** What an export may have by default. */
@@ -32,25 +31,7 @@ const MEMORY_BYTES = 2 ** 30;
 
 const [what, directory = '', spine = ''] = process.argv.slice(2);
 const store = openStore(directory, systemClock);
-const { dim, dtype } = store.catalogue.mustGetView('job').versions['v1']!;
-const plan: JoinPlan = {
-  refs: [
-    { name: 'job', view: 'job', version: 'v1', dim, dtype, idColumn: 'job_id', maxAge: ANY_AGE },
-  ],
-  question: {
-    boundary: 'inclusive',
-    knowledge: 'event',
-    knownAt: undefined,
-    now: 0,
-    snapshot: store.snapshot,
-  },
-  timeColumn: 'event_timestamp',
-  columns: { known: false, created: false },
-  vectors: 'inline',
-  order: 'spine',
-  format: 'parquet',
-  strict: false,
-};
+const plan = planOf(store, { format: 'parquet' });
 const limits = { ...windowLimits(plan, MEMORY_BYTES, THREADS), lineBytesMax: 2 ** 20 };
 let memory = new Uint8Array();
 

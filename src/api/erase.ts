@@ -162,7 +162,9 @@ function show(receipt: Erasure, sinkTopics: readonly string[]): ErasureAnswer {
     },
     out_of_reach: [
       `backups made before ${formatInstant(erased_at)}: \`tidemark restore\` re-applies the erased set; delete them when they are not needed`,
-      'answers, training sets and exports that were handed out',
+      'answers and training sets that were handed out',
+      'files of exports, on this server until they expire: `DELETE /v1/exports/{id}` removes one before',
+      'lakes, until `tidemark lake export` runs again: it removes the entities',
       'the Kafka topics that the entities came from',
       ...(sinkTopics.length === 0
         ? []

@@ -1,25 +1,19 @@
-import type { FastifyRequest } from 'fastify';
-
 import { TidemarkError } from '../ground/errors.ts';
-import { MICROS_MAX } from '../ground/time.ts';
-import type { AskedExport, ExportStatus } from '../timetravel/exports/asked.ts';
+import type { ExportStatus } from '../timetravel/exports/asked.ts';
+import { isExportId } from '../timetravel/exports/record.ts';
 import { mediaTypeOf } from '../timetravel/formats/encodings.ts';
-import type { SpineFormat } from '../timetravel/spine/window.ts';
+import { askedInBody, askedInQuery, refuseIdle } from './asked-export.ts';
 import { exportAnswerOf } from './export-answer.ts';
 import { sendFile } from './file-range.ts';
-import { type AskedJoin, parseColumnTypes, planJoin, planRevisions } from './join-plan.ts';
 import { JSON_TYPE, requireBody, streamBodies } from './media.ts';
-import { SchemaMisfit } from './problem.ts';
 import type { ApiServer, Context } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import {
   exportAnswer,
   type ExportAnswer,
-  type ExportBody,
   exportBody,
   exportFilePath,
   exportPath,
-  type ExportQuery,
   exportQuery,
   exportsAnswer,
   exportsQuery,
@@ -27,8 +21,7 @@ import {
   manifestAnswer,
 } from './schemas/exports.ts';
 import { spineBodies } from './schemas/historical.ts';
-import { spineFile } from './spine-file.ts';
-import { formatOfBody, readBody, SPINE_BODIES } from './spines.ts';
+import { formatOfBody, SPINE_BODIES } from './spines.ts';
 
 const DESCRIPTION =
   'Joins a spine to the vectors in force at each of its rows’ moments, as `POST /v1/get-historical-features` does, into files: for spines and answers of any length. ' +
@@ -45,7 +38,7 @@ export async function exportRoutes(server: ApiServer, context: Context): Promise
     '/v1/exports',
     {
       config: { consumes: [...SPINE_BODIES, JSON_TYPE], produces: [JSON_TYPE] },
-      preValidation: requireBody,
+      preValidation: [requireBody, refuseIdle],
       schema: {
         tags: ['training'],
         summary: 'Join a spine to vectors, into files',
@@ -99,6 +92,12 @@ export async function exportRoutes(server: ApiServer, context: Context): Promise
       },
     },
     async ({ query: { limit, cursor } }) => {
+      if (cursor !== undefined && !isExportId(cursor)) {
+        throw new TidemarkError(
+          'BAD_REQUEST',
+          'the cursor is none that a page of exports came with; start without one',
+        );
+      }
       const found = exports.list(limit + 1, cursor);
       const page = found.slice(0, limit);
       return {
@@ -135,7 +134,7 @@ export async function exportRoutes(server: ApiServer, context: Context): Promise
         tags: ['training'],
         summary: 'Cancel an export, or remove one that has ended',
         description:
-          'Answers when its files are gone. One that was cancelled is still told of, and removed when it is deleted again.',
+          'Answers when its files are gone. One that was cancelled is still told of, and removed when it is deleted again; one that ended before that was heard is removed.',
         params: exportPath,
         response: {
           200: answer('The export as it was last.', exportAnswer),
@@ -172,7 +171,7 @@ export async function exportRoutes(server: ApiServer, context: Context): Promise
       tags: ['training'],
       summary: 'A file of an export',
       description:
-        'Its `ETag` is its SHA-256. A `Range` of one part is answered with 206, so that a download that broke off goes on where it was; one beyond the end with 416, and what `If-None-Match` names with 304.',
+        'Its `ETag` is its SHA-256. A `Range` of one part is answered with 206, so that a download that broke off goes on where it was; one beyond the end with 416, and what `If-None-Match` names with 304. HEAD has no ranges.',
       params: exportFilePath,
       response: {
         200: { description: 'The file.', content: fileContent },
@@ -200,83 +199,3 @@ export async function exportRoutes(server: ApiServer, context: Context): Promise
 }
 
 const fileContent = { 'application/octet-stream': { schema: fileBytes } };
-
-function askedInBody(request: FastifyRequest, context: Context): AskedExport {
-  if (request.url.includes('?')) throw misfit('query', 'with a body of JSON, all is said in there');
-  const { spine, revisions, feature_views, ...asked } = request.body as ExportBody;
-  if (revisions !== undefined) {
-    const said = { spine, feature_views, ...optionsOfJoin(asked) };
-    const [other] = Object.entries(said).filter(([, value]) => value !== undefined);
-    if (other === undefined) return askedRevisions(asked, revisions, context);
-    throw misfit(`body/${other[0]}`, 'is of a join: leave it out, or the revisions');
-  }
-  if (spine === undefined) throw misfit('body/spine', 'is missing; or say revisions');
-  if (feature_views === undefined) throw misfit('body/feature_views', 'is missing');
-  const place = spineFile(spine.path, spine.format, context.spineDirectories);
-  return joined({ feature_views, ...asked }, place, context);
-}
-
-function askedInQuery(
-  request: FastifyRequest,
-  { feature_views, ...asked }: ExportQuery,
-  format: SpineFormat,
-  context: Context,
-): AskedExport {
-  if (feature_views === undefined) throw misfit('query/feature_views', 'is missing');
-  return joined({ feature_views, ...asked }, { format, body: readBody(request) }, context);
-}
-
-function misfit(path: string, message: string): SchemaMisfit {
-  return new SchemaMisfit('BAD_REQUEST', [{ path, message }]);
-}
-
-type Spine = Exclude<AskedExport['rows'], { revisions: object }>;
-
-function joined(
-  asked: AskedJoin & AskedFiles,
-  spine: DistributiveOmit<Spine, 'columnTypes'>,
-  { store, limits }: Context,
-): AskedExport {
-  const { format, vectors, order, vector_format: vectorFormat } = asked;
-  const plan = planJoin(asked, { format, vectors, order }, store, limits);
-  return {
-    plan,
-    vectorFormat,
-    rows: { ...spine, columnTypes: parseColumnTypes(asked.column_types) },
-  };
-}
-
-function askedRevisions(
-  asked: Omit<ExportBody, 'spine' | 'revisions' | 'feature_views'>,
-  { feature_view, version, from, to }: NonNullable<ExportBody['revisions']>,
-  { store }: Context,
-): AskedExport {
-  if ((from ?? -MICROS_MAX) > (to ?? MICROS_MAX)) {
-    throw misfit('body/revisions/to', 'is before from: no event time lies between them');
-  }
-  const { format, vectors, vector_format: vectorFormat } = asked;
-  const files = { format, vectors, order: 'spine' as const };
-  return {
-    plan: planRevisions({ ...asked, feature_view, version }, files, store),
-    vectorFormat,
-    rows: { revisions: { from: from ?? -MICROS_MAX, to: to ?? MICROS_MAX } },
-  };
-}
-
-/** What has no meaning without a spine, and no default. */
-function optionsOfJoin({
-  id_columns,
-  column_types,
-  known_timestamps,
-  created_timestamps,
-  strict,
-  max_age,
-}: Partial<ExportBody>): Partial<ExportBody> {
-  return { id_columns, column_types, known_timestamps, created_timestamps, strict, max_age };
-}
-
-type AskedFiles = Pick<
-  ExportQuery,
-  'format' | 'vectors' | 'order' | 'vector_format' | 'column_types'
->;
-type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;

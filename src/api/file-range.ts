@@ -25,10 +25,10 @@ export function sendFile(
   const etag = `"${sha256}"`;
   if (!existsSync(path)) throw new TidemarkError('EXPORT_NOT_FOUND', 'the file has gone meanwhile');
   void reply.header('accept-ranges', 'bytes').header('etag', etag).type(type);
-  const isKnown = headers['if-none-match']?.split(',').some((each) => each.trim() === etag);
-  if (isKnown === true) return reply.code(304).send();
-  const isAsked = headers['if-range'] === undefined || headers['if-range'] === etag;
-  const range = isAsked ? parseRange(headers.range, bytes) : undefined;
+  if (isKnown(headers['if-none-match'], etag)) return reply.code(304).send();
+  // A weak tag, or a date, says too little of the bytes to go on with them. Only GET has ranges.
+  const isSame = headers['if-range'] === undefined || headers['if-range'] === etag;
+  const range = method === 'GET' && isSame ? parseRange(headers.range, bytes) : undefined;
   if (range === 'none') {
     return reply.code(416).header('content-range', `bytes */${bytes}`).send();
   }
@@ -41,6 +41,12 @@ export function sendFile(
   return reply.send(createReadStream(path, { start: first, end: last }));
 }
 
+/** Whether If-None-Match names the file: by its tag, which may be weak there, or with any that is there. */
+function isKnown(text: string | undefined, etag: string): boolean {
+  const tags = text?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? [];
+  return tags.includes(etag) || tags.includes('*');
+}
+
 /**
  * The bytes that a Range names, both ends inclusive; undefined where the whole is to be answered,
  * `none` where no byte of it is there.
@@ -49,7 +55,7 @@ export function parseRange(
   text: string | undefined,
   bytes: number,
 ): { first: number; last: number } | 'none' | undefined {
-  const match = /^bytes=(?:(\d+)-(\d*)|-(\d+))$/.exec(text?.trim() ?? '');
+  const match = /^bytes=(?:(\d+)-(\d*)|-(\d+))$/i.exec(text?.trim() ?? '');
   if (match === null) return undefined;
   const [, from, to, suffix] = match;
   const first = suffix === undefined ? Number(from) : Math.max(0, bytes - Number(suffix));

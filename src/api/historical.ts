@@ -29,6 +29,18 @@ const ANSWERS: Record<string, AnswerFormat> = {
 export async function historicalRoutes(server: ApiServer, context: Context): Promise<void> {
   server.removeAllContentTypeParsers();
   streamBodies(server, SPINE_BODIES);
+  let streams = 0;
+
+  /** The pieces, of a stream that counts until they end. */
+  async function* counted(pieces: AsyncGenerator<Uint8Array>): AsyncGenerator<Uint8Array> {
+    streams++;
+    try {
+      yield* pieces;
+    } finally {
+      streams--;
+    }
+  }
+
   server.post(
     '/v1/get-historical-features',
     {
@@ -56,6 +68,7 @@ export async function historicalRoutes(server: ApiServer, context: Context): Pro
             'BEFORE_RETENTION',
             'LIMIT_EXCEEDED',
             'UNSUPPORTED_MEDIA_TYPE',
+            'OVERLOADED',
             'STORE_CORRUPT',
             'STORE_UNAVAILABLE',
           ),
@@ -73,8 +86,15 @@ export async function historicalRoutes(server: ApiServer, context: Context): Pro
       const { store, limits } = context;
       const format = ANSWERS[request.answerType]!;
       const plan = planJoin(asked, { format, vectors, order: 'spine' }, store, limits);
-      const columnTypes = parseColumnTypes(column_types);
-      const pieces = joined(request, reply, context, plan, columnTypes);
+      const columnTypes = parseColumnTypes(column_types, formatOfBody(request)!);
+      if (streams >= limits.spine_streams) {
+        throw new TidemarkError(
+          'OVERLOADED',
+          `${streams} training joins are streamed, the limit spine_streams is ${limits.spine_streams}; ` +
+            'try again, or ask POST /v1/exports, which waits for its turn',
+        );
+      }
+      const pieces = counted(joined(request, reply, context, plan, columnTypes));
       return sendPieces(request, reply, pieces, request.answerType, limits);
     },
   );

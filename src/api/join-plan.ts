@@ -4,7 +4,7 @@ import type { ModelVersion } from '../store/catalogue.ts';
 import type { Store } from '../store/store.ts';
 import type { JoinPlan, JoinRef } from '../timetravel/join/plan.ts';
 import { ANY_AGE } from '../timetravel/question.ts';
-import type { TextColumn } from '../timetravel/spine/window.ts';
+import type { SpineFormat, TextColumn } from '../timetravel/spine/window.ts';
 import type { Limits } from './limits.ts';
 import { type AskedQuestion, maxAgeOf, resolveQuestion } from './question.ts';
 
@@ -74,8 +74,10 @@ function parseRefs(
   limits: Limits,
 ): { refs: JoinRef[]; versions: ModelVersion[] } {
   const parts = asked.feature_views.split(',');
+  const pairs = parsePairs(asked.id_columns, (pair) => pair.indexOf(':'));
+  refuseTwice('id_columns', pairs);
   const idColumns = new Map(
-    parsePairs(asked.id_columns, (pair) => pair.indexOf(':')).map(([name, column, pair]) => {
+    pairs.map(([name, column, pair]) => {
       if (column !== undefined) return [name, column];
       throw new TidemarkError(
         'BAD_REQUEST',
@@ -143,9 +145,20 @@ const TEXT_TYPES: readonly TextColumn['type'][] = [
 ];
 
 /** The types that columns of a spine of text have where its values do not say. Throws BAD_REQUEST. */
-export function parseColumnTypes(text: string | undefined): Record<string, TextColumn['type']> {
+export function parseColumnTypes(
+  text: string | undefined,
+  format: SpineFormat,
+): Record<string, TextColumn['type']> {
+  const pairs = parsePairs(text, (pair) => pair.lastIndexOf(':'));
+  if (pairs.length > 0 && format !== 'ndjson' && format !== 'csv') {
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      `column_types is of NDJSON and CSV: in ${format} each column has its type; leave it out`,
+    );
+  }
+  refuseTwice('column_types', pairs);
   return Object.fromEntries(
-    parsePairs(text, (pair) => pair.lastIndexOf(':')).map(([column, type, pair]) => {
+    pairs.map(([column, type, pair]) => {
       const known = TEXT_TYPES.find((each) => each === type);
       if (known !== undefined) return [column, known];
       throw new TidemarkError(
@@ -154,6 +167,20 @@ export function parseColumnTypes(text: string | undefined): Record<string, TextC
       );
     }),
   );
+}
+
+/** Throws BAD_REQUEST where two pairs say something of the same. */
+function refuseTwice(parameter: string, pairs: readonly (readonly [string, ...unknown[]])[]): void {
+  const known = new Set<string>();
+  for (const [name] of pairs) {
+    if (known.has(name)) {
+      throw new TidemarkError(
+        'BAD_REQUEST',
+        `${parameter} has ${excerpt(name)} twice, expected it once`,
+      );
+    }
+    known.add(name);
+  }
 }
 
 /** `a:b,c:d`; a pair that is none has nothing on its right side. The third is how it was written. */

@@ -79,6 +79,13 @@ export const limitsSchema = z.strictObject({
     .min(1)
     .default(16)
     .describe('Feature views of one training join: each adds a vector to every row.'),
+  spine_streams: z
+    .int()
+    .min(1)
+    .default(16)
+    .describe(
+      'Training joins that are streamed at once, each with some windows in memory: beyond, 429.',
+    ),
   request_seconds: z
     .int()
     .min(1)

@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
@@ -21,8 +21,8 @@ export function spineFile(
     const where = allowed.length === 0 ? 'which names none' : `which are ${allowed.join(', ')}`;
     throw new TidemarkError(
       'BAD_REQUEST',
-      `the spine ${excerpt(path)} is not inside a directory of the setting exports.spine_directories, ` +
-        `${where}; expected the whole path of a file in one that is named there`,
+      `the spine ${excerpt(path)} is not, where its links lead, inside a directory of the setting ` +
+        `exports.spine_directories, ${where}; expected the whole path of a file in one that is named there`,
     );
   }
   const known = format ?? spineFormatOf(path);
@@ -35,7 +35,13 @@ export function spineFile(
   try {
     const real = realpathSync(path);
     const found = statSync(real);
-    if (!found.isFile()) throw new TidemarkError('BAD_REQUEST', `${excerpt(path)} is no file`);
+    if (!found.isFile()) {
+      throw new TidemarkError(
+        'BAD_REQUEST',
+        `the spine ${excerpt(path)} is no file, expected one with its rows`,
+      );
+    }
+    accessSync(real, constants.R_OK);
     return { path: real, bytes: found.size, modified: found.mtimeMs, format: known };
   } catch (error) {
     if (!isSystemError(error)) throw error;

@@ -75,7 +75,8 @@ export function queryOf(options: ExportOptions): URLSearchParams {
 
 /** Those of an export of revisions, as a body has them. */
 export function revisionsOf(reference: string, options: ExportOptions) {
-  const [feature_view = '', version] = reference.split('@');
+  const [feature_view = '', ...rest] = reference.split('@');
+  const version = rest.length === 0 ? undefined : rest.join('@');
   const { from, to } = options;
   return {
     revisions: {

@@ -14,7 +14,10 @@ export async function fetchPatiently(url: string, { method, headers, body }: Pat
     const request = send(url, { method, headers }, (answer) => {
       const status = answer.statusCode ?? 500;
       const init = { status, headers: { 'retry-after': answer.headers['retry-after'] ?? '' } };
-      buffer(answer).then((bytes) => resolve(new Response(bytes, init)), reject);
+      buffer(answer)
+        .then((bytes) => resolve(new Response(bytes, init)), reject)
+        // What is left of a body that was refused is read by nobody, and would keep us here.
+        .finally(() => request.writableFinished || request.destroy());
     });
     request.on('error', reject);
     if (typeof body === 'string') request.end(body);

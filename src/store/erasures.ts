@@ -1,9 +1,12 @@
 import { hash } from 'node:crypto';
 
-/** Bytes of the hash that stands for an erased entity: among 10⁹ entities two collide with p < 10⁻²⁰. */
+import { ENTRY_BYTES, ErasedHashes } from './erased-hashes.ts';
+
+/**
+ * Bytes of the hash that stands for an erased entity: among 10⁹ entities two collide with p < 10⁻²⁰.
+ * After it comes the length of the id, by which one is looked for in a text: u16, little-endian.
+ */
 const HASH_BYTES = 16;
-/** After it comes the length of the id, by which one is looked for in a text: u16, little-endian. */
-const ENTRY_BYTES = HASH_BYTES + 2;
 
 /** What an erasure reaches: an entity in all views of its type, or in one view. */
 export interface ErasureScope {
@@ -13,13 +16,16 @@ export interface ErasureScope {
   view?: string | undefined;
 }
 
-/** What a model version asks about erased entities (A8). */
-export interface ErasedOfVersion {
+/** What a question asks about the erased entities of a model version (A8). */
+export interface ErasedEntities {
   /** No entity of the view was erased: nobody need ask. */
   readonly none: boolean;
   /** No erased entity has a timeline in the version: one that has need not be asked about. */
   readonly settled: boolean;
   has(id: string): boolean;
+}
+
+export interface ErasedOfVersion extends ErasedEntities {
   /** The lengths that erased ids have, in UTF-16 units. */
   lengths(): ReadonlySet<number>;
   /** What it says now, for another thread. */
@@ -29,16 +35,19 @@ export interface ErasedOfVersion {
 /** Can be cloned to another thread: see `erasedFrom`. */
 export interface ErasedCopy {
   key: Uint8Array;
-  scopes: { scope: ErasureScope; hashes: string[] }[];
+  /** Those with an erased entity. */
+  scopes: { scope: ErasureScope; hashes: SharedArrayBuffer }[];
   settled: boolean;
 }
 
 /** What a version knows of erased entities, as it was when the copy was made. */
-export function erasedFrom({ key, scopes, settled }: ErasedCopy): ErasedOfVersion {
-  const erasures = new Erasures(key);
-  for (const { scope, hashes } of scopes) if (hashes.length > 0) erasures.add(scope, hashes);
-  const [{ scope }] = scopes.slice(-1) as [ErasedCopy['scopes'][0]];
-  return erasures.of(scope.entity, scope.view!, () => settled);
+export function erasedFrom({ key, scopes, settled }: ErasedCopy): ErasedEntities {
+  const reaching = scopes.map(({ scope, hashes }) => ({ scope, hashes: new ErasedHashes(hashes) }));
+  return {
+    none: scopes.length === 0,
+    settled,
+    has: (id) => reaching.some(({ scope, hashes }) => hashes.has(hashOf(key, scope, id))),
+  };
 }
 
 /**
@@ -48,6 +57,8 @@ export function erasedFrom({ key, scopes, settled }: ErasedCopy): ErasedOfVersio
 export class Erasures {
   private key: Uint8Array;
   private scopes = new Map<string, Set<string>>();
+  /** Those of them that threads have asked for since they changed. */
+  private shared = new Map<string, ErasedHashes>();
 
   /** `key`: the store's own, secret, random. */
   constructor(key: Uint8Array) {
@@ -61,9 +72,7 @@ export class Erasures {
 
   /** What is known of an entity in a scope: its hash, with the id's length, one character a byte. */
   hashOf(scope: ErasureScope, id: string): string {
-    const text = Buffer.concat([this.key, Buffer.from(`${scopeName(scope)}\0${id}`)]);
-    const known = hash('sha256', text, 'buffer').toString('latin1', 0, HASH_BYTES);
-    return known + String.fromCharCode(id.length & 0xff, id.length >>> 8);
+    return hashOf(this.key, scope, id);
   }
 
   has(scope: ErasureScope, known: string): boolean {
@@ -75,12 +84,14 @@ export class Erasures {
     let set = this.scopes.get(name);
     if (set === undefined) this.scopes.set(name, (set = new Set()));
     for (const each of hashes) set.add(each);
+    this.shared.delete(name);
   }
 
   remove(scope: ErasureScope, hashes: Iterable<string>): void {
     const name = scopeName(scope);
     const set = this.scopes.get(name);
     for (const each of hashes) set?.delete(each);
+    this.shared.delete(name);
     if (set?.size === 0) this.scopes.delete(name);
   }
 
@@ -105,15 +116,28 @@ export class Erasures {
         new Set(reaching.flatMap(({ name }) => Array.from(scopes.get(name) ?? [], lengthOf))),
       copy: () => ({
         key: this.key,
-        scopes: reaching.map(({ scope, name }) => ({
-          scope,
-          hashes: [...(scopes.get(name) ?? [])],
-        })),
+        scopes: reaching
+          .filter(({ name }) => scopes.has(name))
+          .map(({ scope, name }) => ({ scope, hashes: this.share(name) })),
         settled: erased.settled,
       }),
     };
     return erased;
   }
+
+  private share(name: string): SharedArrayBuffer {
+    let found = this.shared.get(name);
+    if (found === undefined) {
+      this.shared.set(name, (found = ErasedHashes.of(this.scopes.get(name)!)));
+    }
+    return found.shared;
+  }
+}
+
+function hashOf(key: Uint8Array, scope: ErasureScope, id: string): string {
+  const text = Buffer.concat([key, Buffer.from(`${scopeName(scope)}\0${id}`)]);
+  const known = hash('sha256', text, 'buffer').toString('latin1', 0, HASH_BYTES);
+  return known + String.fromCharCode(id.length & 0xff, id.length >>> 8);
 }
 
 function lengthOf(known: string): number {

@@ -1,5 +1,5 @@
 import { CheckedBits } from './checked-bits.ts';
-import { type ErasedCopy, erasedFrom, type ErasedOfVersion } from './erasures.ts';
+import { type ErasedCopy, type ErasedEntities, erasedFrom } from './erasures.ts';
 import type { Horizon } from './horizon.ts';
 import type { Tree } from './meta-page.ts';
 import { PageTimelines } from './page-timelines.ts';
@@ -45,7 +45,7 @@ export interface PageVersion {
   timelines: PageTimelines;
   vectors: PageVectors;
   horizon: Horizon;
-  erasures: ErasedOfVersion;
+  erasures: ErasedEntities;
 }
 
 export function openPinned(pinned: PinnedVersion): PageVersion {

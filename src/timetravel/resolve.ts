@@ -1,4 +1,5 @@
 import { Chunk, TOMBSTONE } from '../store/chunk.ts';
+import type { ErasedEntities } from '../store/erasures.ts';
 import type { Horizon } from '../store/horizon.ts';
 import type { SealedKey } from '../store/keys.ts';
 import type { TimelineReads } from '../store/timelines.ts';
@@ -11,15 +12,6 @@ export interface Resolvable {
   /** What lies before it cannot be asked any more (A10). */
   readonly horizon: Horizon;
   readonly erasures: ErasedEntities;
-}
-
-/** Which entities of the version were erased (A8). */
-interface ErasedEntities {
-  /** No entity was erased: nobody need ask. */
-  readonly none: boolean;
-  /** No erased entity has a timeline any more: one that has need not be asked about. */
-  readonly settled: boolean;
-  has(id: string): boolean;
 }
 
 /** Greater than every known time and seq: a key with it is above all revisions of its event time. */

@@ -153,11 +153,42 @@ test('without a spine each revision of a view between two moments is a row, tomb
     status: 422,
     body: { detail: 'body/revisions/to: is before from: no event time lies between them' },
   });
-  const mixed = await ask({ revisions, strict: true });
-  expect([mixed.status, mixed.body['detail']]).toEqual([
+});
+
+test('what is of a join is refused of revisions, each by its name, and tables of vectors of neither', async () => {
+  const api = await startFilled();
+  const revisions = { feature_view: 'job' };
+  const ask = (body: object) => api.send('POST', '/v1/exports', body);
+  const ofJoin = {
+    spine: { path: '/rows.csv' },
+    feature_views: 'job',
+    id_columns: 'job:id',
+    timestamp_column: 'event_timestamp',
+    column_types: 'label:string',
+    known_timestamps: false,
+    created_timestamps: true,
+    strict: false,
+    boundary: 'inclusive',
+    knowledge: 'input',
+    max_age: 'PT1H',
+    order: 'spine',
+  };
+  const mixed = await ask({ revisions, ...ofJoin });
+  expect([mixed.status, mixed.body['code'], mixed.body['errors']]).toEqual([
     422,
-    'body/strict: is of a join: leave it out, or the revisions',
+    'BAD_REQUEST',
+    Object.keys(ofJoin).map((name) => ({
+      path: `body/${name}`,
+      message: 'is of a join: leave it out, or the revisions',
+    })),
   ]);
+  const idle = 'vector_format: is of vectors=ref: say that, too, or leave it out';
+  const alone = await ask({ revisions, vectors: 'inline', vector_format: 'arrow' });
+  expect([alone.status, alone.body['detail']]).toEqual([422, `body/${idle}`]);
+  const sent = await submit(api, 'feature_views=job&vector_format=arrow', TEXT);
+  expect([sent.status, sent.body['detail']]).toEqual([422, `query/${idle}`]);
+  const echoed = await ask({ revisions, known_at: null, max_age: null });
+  expect((await ended(api, echoed)).state).toBe('done');
 });
 
 test('a file is fetched in ranges, and what broke off goes on', async () => {
@@ -178,9 +209,21 @@ test('a file is fetched in ranges, and what broke off goes on', async () => {
     416,
     `bytes */${whole.byteLength}`,
   ]);
-  const known = await fileOf(api, id, path, { 'if-none-match': `"${sha256}"` });
-  expect(known.status).toBe(304);
-  const head = await api.send('HEAD', `/v1/exports/${id}/files/${path}`);
+  const weak = await fileOf(api, id, path, { range: 'bytes=10-', 'if-range': `W/"${sha256}"` });
+  expect([weak.status, weak.bytes]).toEqual([200, whole]);
+  for (const [tags, code] of [
+    [`"${sha256}"`, 304],
+    [`W/"${sha256}"`, 304],
+    [`"another", W/"${sha256}"`, 304],
+    ['*', 304],
+    ['"another"', 200],
+    [sha256, 200],
+  ] as const) {
+    const { status: found, headers } = await fileOf(api, id, path, { 'if-none-match': tags });
+    expect([tags, found, headers.get('etag')]).toEqual([tags, code, `"${sha256}"`]);
+  }
+  const range = { range: 'bytes=10-20' };
+  const head = await api.send('HEAD', `/v1/exports/${id}/files/${path}`, undefined, range);
   expect([
     head.status,
     head.headers.get('content-length'),
@@ -191,6 +234,7 @@ test('a file is fetched in ranges, and what broke off goes on', async () => {
 test.each([
   ['bytes=0-3', { first: 0, last: 3 }],
   ['bytes=3-', { first: 3, last: 9 }],
+  ['Bytes=3-', { first: 3, last: 9 }],
   ['bytes=3-99', { first: 3, last: 9 }],
   ['bytes=-4', { first: 6, last: 9 }],
   ['bytes=-99', { first: 0, last: 9 }],
@@ -233,9 +277,20 @@ test('exports are listed page by page, the newest first, and removed', async () 
   const rest = second.body as unknown as { exports: ExportAnswer[]; next: string | null };
   expect([...exports, ...rest.exports].map(({ id }) => id)).toEqual(ids);
   expect(rest.next).toBeNull();
+  for (const cursor of ['zzz', '', `${ids[0]}0`]) {
+    const { status: code, body } = await api.send('GET', `/v1/exports?cursor=${cursor}`);
+    expect([cursor, code, body['detail']]).toEqual([
+      cursor,
+      422,
+      'the cursor is none that a page of exports came with; start without one',
+    ]);
+  }
   const removed = await api.send('DELETE', `/v1/exports/${ids[0]}`);
   expect([removed.status, removed.body['state']]).toEqual([200, 'done']);
   expect((await api.send('GET', `/v1/exports/${ids[0]}`)).status).toBe(404);
+  // A page goes on behind what has gone meanwhile.
+  const after = await api.send('GET', `/v1/exports?cursor=${ids[0]}`);
+  expect(after.body['exports']).toMatchObject([{ id: ids[1] }, { id: ids[2] }]);
 });
 
 test('an export that fails says why, in the words of a join', async () => {
@@ -305,12 +360,12 @@ test('a spine of the server’s disk is read where the settings let it, and nowh
   await ended(api, await ask(join(spines, 'rows.txt'), { format: 'ndjson' }));
   for (const [path, why] of [
     [join(elsewhere, 'rows.jsonl'), `exports.spine_directories, which are ${spines}`],
-    [join(spines, 'way-out', 'rows.jsonl'), 'exports.spine_directories'],
+    [join(spines, 'way-out', 'rows.jsonl'), 'is not, where its links lead, inside a directory'],
     [`${spines}/../rows.jsonl`, 'exports.spine_directories'],
     ['rows.jsonl', 'the whole path'],
     [join(spines, 'rows.txt'), 'say its format'],
     [join(spines, 'none.csv'), 'no such file'],
-    [join(spines, 'folder.csv'), 'is no file'],
+    [join(spines, 'folder.csv'), 'is no file, expected one with its rows'],
   ] as const) {
     const { status: code, body } = await ask(path);
     expect([path, code, body['code']]).toEqual([path, 422, 'BAD_REQUEST']);
@@ -325,6 +380,9 @@ test.each([
   ['', NDJSON, 422, 'BAD_REQUEST'],
   ['feature_views=job&column_types=label', NDJSON, 422, 'BAD_REQUEST'],
   ['feature_views=job&column_types=label:decimal', NDJSON, 422, 'BAD_REQUEST'],
+  ['feature_views=job&column_types=label:int64,label:string', NDJSON, 422, 'BAD_REQUEST'],
+  ['feature_views=job&column_types=label:int64', ARROW, 422, 'BAD_REQUEST'],
+  ['feature_views=job&id_columns=job:job_id,job:other_id', NDJSON, 422, 'BAD_REQUEST'],
   ['feature_views=job&format=csv', NDJSON, 422, 'BAD_REQUEST'],
   ['feature_views=nobody', NDJSON, 404, 'VIEW_NOT_FOUND'],
   ['feature_views=job', 'text/html', 415, 'UNSUPPORTED_MEDIA_TYPE'],
@@ -421,8 +479,10 @@ test('an Arrow answer that breaks off has no end mark, and its connection is cut
 test('exports are counted', async () => {
   const api = await startFilled();
   const { bytes } = await ended(api, await submit(api, 'feature_views=job', TEXT));
-  const text = (await api.send('GET', '/metrics')).bytes.toString();
+  const metrics = async () => (await api.send('GET', '/metrics')).bytes.toString();
+  // It says that it has ended a little before it has.
+  await expect.poll(metrics).toContain('tidemark_exports_running 0\n');
+  const text = await metrics();
   expect(text).toContain('tidemark_exports_rows_total 5\n');
   expect(text).toContain(`tidemark_exports_bytes_total ${bytes}\n`);
-  expect(text).toContain('tidemark_exports_running 0\n');
 });

@@ -97,6 +97,9 @@ test('rows that are not in order are marked, or end the join when it is strict',
   const body = `${TEXT}\n{"job_id": 1, "event_timestamp": "never"}`;
   const lines = linesOf(await join(api, 'feature_views=job', body));
   expect(lines[3]).toMatchObject({ job__status: 'INVALID', job__reason: 'BAD_TIMESTAMP' });
+  expect(lines[4]).toMatchObject({
+    __summary: { invalid: [{ row: 'line 4', feature_view: 'job', reason: 'BAD_TIMESTAMP' }] },
+  });
   const strict = await join(api, 'feature_views=job&strict=true', body);
   expect([strict.status, strict.body.code]).toEqual([422, 'BAD_REQUEST']);
   expect(strict.body.detail).toContain('line 4');
@@ -155,6 +158,40 @@ test('a spine of another type, or an answer of another, is not for this route', 
   expect([html.status, html.body.code]).toEqual([406, 'NOT_ACCEPTABLE']);
 });
 
+test('of many rows that are INVALID the first twenty are named at the end, in every format', async () => {
+  const api = await startFilled();
+  const bad = Array.from({ length: 9_000 }, (_, row) =>
+    JSON.stringify({ job_id: 1, event_timestamp: row % 4_000 === 10 ? 'never' : minutesAgo(5) }),
+  );
+  const few = [10, 4_010, 8_010].map((row) => ({
+    row: `line ${row + 1}`,
+    feature_view: 'job',
+    reason: 'BAD_TIMESTAMP',
+  }));
+  const told = linesOf(await join(api, 'feature_views=job', bad.join('\n'))).at(-1);
+  expect(told).toMatchObject({ __summary: { rows: 9_000, invalid: few } });
+  for (const accept of ['application/vnd.apache.arrow.stream', 'application/vnd.apache.parquet']) {
+    const { bytes } = await join(api, 'feature_views=job', bad.join('\n'), { accept });
+    expect(bytes.includes(`"invalid":${JSON.stringify(few)}`)).toBe(true);
+  }
+  const all = Array.from({ length: 30 }, () => '{"job_id":1,"event_timestamp":"never"}');
+  const summary = linesOf(await join(api, 'feature_views=job', all.join('\n'))).at(-1);
+  expect((summary as { __summary: { invalid: unknown[] } })['__summary'].invalid).toHaveLength(20);
+  const [fine] = linesOf(await join(api, 'feature_views=job', TEXT)).slice(-1);
+  expect(fine!['__summary']).not.toHaveProperty('invalid');
+});
+
+test('rows that known_at alone keeps from an embedding are told to name a later one (A5)', async () => {
+  const api = await startFilled();
+  const query = `feature_views=job&known_at=${minutesAgo(60)}&knowledge=`;
+  const noteOf = async (knowledge: string) => {
+    const { __summary: summary } = linesOf(await join(api, `${query}${knowledge}`, TEXT)).at(-1)!;
+    return (summary as { notes: string[] }).notes[0]!.split('known by then')[1];
+  };
+  expect(await noteOf('event')).toBe(': name a later known_at, or leave it out');
+  expect(await noteOf('served')).toMatch(/^; knowledge=input also .*; known_at bounds it, too$/);
+});
+
 test('an empty spine has an answer of a summary', async () => {
   const api = await startFilled();
   expect(linesOf(await join(api, 'feature_views=job', '\n'))).toMatchObject([
@@ -177,7 +214,7 @@ function* manyRows(bad?: number): Generator<Buffer> {
   }
 }
 
-function stream(api: Api, spine: Iterable<Buffer>): Promise<Response> {
+function stream(api: Api, spine: Iterable<Buffer> | AsyncIterable<Buffer>): Promise<Response> {
   return fetch(`${api.url}/v1/get-historical-features?feature_views=job`, {
     method: 'POST',
     headers: { 'content-type': NDJSON },
@@ -242,4 +279,21 @@ test.each([
   await ended.promise;
   await setTimeout(50);
   expect(logged.filter((line) => !line.includes('listening'))).toEqual([]);
+});
+
+test('streams beyond the limit are asked to try again, and a stream that ends makes room', async () => {
+  const limits = limitsSchema.parse({ spine_streams: 1 });
+  const api = await startFilled({ limits });
+  const rest = Promise.withResolvers<void>();
+  async function* spine() {
+    yield Buffer.from(`${TEXT}\n`.repeat(2_000));
+    await rest.promise;
+  }
+  const streamed = await stream(api, spine());
+  expect(streamed.status).toBe(200);
+  const refused = await join(api, 'feature_views=job', TEXT);
+  expect(refused).toMatchObject({ status: 429, body: { code: 'OVERLOADED' } });
+  rest.resolve();
+  expect(await streamed.text()).toContain('__summary');
+  expect((await join(api, 'feature_views=job', TEXT)).status).toBe(200);
 });

@@ -90,10 +90,29 @@ test('revisions are exported without a spine', async () => {
     ['export', '--url', url, '--out', tempDirectory()],
     ['export', spine, '--revisions', 'job', '--url', url, '--out', tempDirectory()],
     ['export', '--revisions', 'job', '--strict', '--url', url, '--out', tempDirectory()],
+    ['export', '--revisions', 'job', '--vector-format', 'arrow', '--url', url, '--detach'],
     ['export', spine, '--views', 'job', '--to', MOMENT, '--url', url, '--out', tempDirectory()],
   ]) {
     expect(await run(wrong)).toMatchObject({ code: 2 });
   }
+  const mixed = ['export', '--revisions', 'job', '--order', 'entity', '--knowledge', 'served'];
+  expect(await run([...mixed, '--detach', '--url', url])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--order, --knowledge: of a join') as string,
+  });
+  const twice = await run(['export', '--revisions', 'job@v1@v2', '--detach', '--url', url]);
+  expect(twice).toMatchObject({ code: 1, err: expect.stringContaining('"v1@v2"') as string });
+});
+
+test('one that runs is cancelled, one that ended is removed, and which of them is said', async () => {
+  const { url } = await world();
+  const rows = Array.from({ length: 20_000 }, () => `{"job_id":"a","event_timestamp":"${MOMENT}"}`);
+  const long = join(tempDirectory(), 'rows.ndjson');
+  writeFileSync(long, rows.join('\n'));
+  const id = await detached(url, long);
+  const said = async () => (await run(['exports', 'cancel', id, '--url', url])).out;
+  expect(await said()).toMatch(new RegExp(`^${id}: cancelled at \\d+ rows; its files are gone\\.`));
+  expect(await said()).toBe(`${id}: removed; it was cancelled.\n`);
 });
 
 test('one that was left to the server is listed, fetched and removed', async () => {
@@ -104,8 +123,11 @@ test('one that was left to the server is listed, fetched and removed', async () 
   const listed = await run(['exports', '--url', url]);
   expect(listed.out).toMatch(new RegExp(`^${id} +done +5 +5 .* parquet +job`, 'm'));
   const removed = await run(['exports', 'cancel', id, '--url', url]);
-  expect(removed.out).toBe(`${id}: removed.\n`);
-  expect((await run(['exports', 'cancel', id, '--url', url])).code).toBe(1);
+  expect(removed.out).toBe(`${id}: removed, with its files; it was done.\n`);
+  expect(await run(['exports', 'cancel', id, '--url', url])).toMatchObject({
+    code: 1,
+    err: expect.stringContaining(`there is no export ${id}; it may have expired`) as string,
+  });
   expect((await run(['exports', '--json', '--url', url])).out).toBe('{"exports":[],"next":null}\n');
 });
 
@@ -162,6 +184,10 @@ test('one that fails ends with the server’s reason, and wrong words with 2', a
   const failed = await run(['export', spine, ...args, '--timestamp-column', 'label']);
   expect(failed).toMatchObject({ code: 3, err: expect.stringContaining('failed: ') as string });
   expect(await run(['export', '/no/such.csv', ...args])).toMatchObject({ code: 2 });
+  expect(await run(['export', spine, '--views', 'job', '--detach', '--out', out])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining('--detach fetches nothing') as string,
+  });
   expect(await run(['export', spine, '--views', 'job'])).toMatchObject({
     code: 2,
     err: expect.stringContaining('--out') as string,

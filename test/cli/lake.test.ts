@@ -246,11 +246,11 @@ test('the state tells how far back a view with a retention can be asked (A10)', 
 });
 
 async function refusal(
-  api: Api,
+  url: string,
   out: string,
   more: readonly string[] = [],
 ): Promise<[number, string]> {
-  const asked = ['lake', 'export', 'job', '--out', join(out, 'lake'), '--url', api.url, ...more];
+  const asked = ['lake', 'export', 'job', '--out', join(out, 'lake'), '--url', url, ...more];
   const { code, err } = await run(asked);
   return [code, err];
 }
@@ -260,27 +260,27 @@ test('a table is of one view, one store and one number of buckets', async () => 
   const out = tempDirectory();
   await pushTo(api, [record('a', 10, [1, 0])]);
   await exportLake(api, out, ['--buckets', '4']);
-  expect(await refusal(api, out, ['--buckets', '5'])).toEqual([
+  expect(await refusal(api.url, out, ['--buckets', '5'])).toEqual([
     2,
     expect.stringMatching(/VIEW_CONFLICT: the lake table .* has 4 buckets, got 5/),
   ]);
   const other = await startWithJob();
   await pushTo(other, [record('a', 10, [1, 0]), record('b', 10, [1, 0])]);
-  expect(await refusal(other, out)).toEqual([
+  expect(await refusal(other.url, out)).toEqual([
     2,
     expect.stringMatching(/SNAPSHOT_UNAVAILABLE: .* is of another store, or of another past/),
   ]);
   const young = await startWithJob();
-  expect(await refusal(young, out)).toEqual([
+  expect(await refusal(young.url, out)).toEqual([
     2,
     expect.stringMatching(
       /the server has not come as far as the lake table .*: wait for a replica/,
     ),
   ]);
   await api.send('DELETE', '/v1/feature-views/job?confirm=job');
-  expect((await refusal(api, out))[0]).toBe(1);
+  expect((await refusal(api.url, out))[0]).toBe(1);
   await api.send('PUT', '/v1/feature-views/job', JOB);
-  expect(await refusal(api, out)).toEqual([
+  expect(await refusal(api.url, out)).toEqual([
     2,
     expect.stringMatching(/VIEW_CONFLICT: the feature view job was dropped at seq \d+/),
   ]);
@@ -333,8 +333,7 @@ test.each([
   async (_how, isCut, message) => {
     const out = tempDirectory();
     const url = await serverOf([encodeFrame(HELLO), HALF], isCut);
-    const asked = ['lake', 'export', 'job', '--out', join(out, 'lake'), '--url', url];
-    const { code, err } = await run(asked);
+    const [code, err] = await refusal(url, out);
     expect(err).toMatch(message);
     expect(code).toBe(3);
     expect(stateOf(tableOf(out))).toMatchObject({ snapshot: 0 });
@@ -344,15 +343,7 @@ test.each([
 test('changes in a format of another time are not read', async () => {
   const hello = encodeFrame({ ...HELLO, format: 2 });
   const url = await serverOf([hello], false);
-  const { code, err } = await run([
-    'lake',
-    'export',
-    'job',
-    '--out',
-    tempDirectory(),
-    '--url',
-    url,
-  ]);
+  const [code, err] = await refusal(url, tempDirectory());
   expect(err).toMatch(
     /STORE_FORMAT: .* in the format 2, expected 1: use the tidemark of the server/,
   );
@@ -363,15 +354,7 @@ test('what a server says of its own failure is told', async () => {
   const detail = 'a checksum';
   const error = encodeFrame({ type: 'error', code: 'STORE_CORRUPT', detail });
   const url = await serverOf([encodeFrame(HELLO), error], true);
-  const { code, err } = await run([
-    'lake',
-    'export',
-    'job',
-    '--out',
-    tempDirectory(),
-    '--url',
-    url,
-  ]);
+  const [code, err] = await refusal(url, tempDirectory());
   expect([code, err]).toEqual([1, 'tidemark: STORE_CORRUPT: a checksum\n']);
 });
 
@@ -381,7 +364,7 @@ test('files that no state tells of are not taken for a table', async () => {
   const folder = join(tableOf(out), 'vectors');
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, `seq-${'0'.repeat(16)}-${'1'.repeat(16)}.parquet`), '');
-  expect(await refusal(api, out)).toEqual([
+  expect(await refusal(api.url, out)).toEqual([
     2,
     expect.stringMatching(/STORE_FORMAT: .* holds files as .* and no _tidemark\/state\.json/),
   ]);

@@ -1,27 +1,14 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 
+import { mountDisk } from '../support/small-disk.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 const CHILD = join(import.meta.dirname, 'disk-child.ts');
-
-/** A disk of its own in memory: who may mount one can have it full, or read-only. */
-function smallDisk(): string | undefined {
-  const folder = tempDirectory();
-  try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tidemark', folder], {
-      stdio: 'ignore',
-    });
-  } catch {
-    return undefined;
-  }
-  onTestFinished(() => void execFileSync('umount', [folder]));
-  return folder;
-}
 
 test.for([
   ['a full disk a push is refused, and the next one with room is stored', 'push'],
@@ -39,7 +26,8 @@ test.for([
   ['a full disk a store is not opened, and is with room', 'opening'],
   ['a read-only disk a store is not opened, and can be verified', 'reading'],
 ] as const)('on %s', async ([, attempt], { skip }) => {
-  const disk = smallDisk() ?? skip('this needs leave to mount a disk');
+  const disk = tempDirectory();
+  if (!mountDisk(disk, 32)) skip('this needs leave to mount a disk');
   const child = spawn(process.execPath, [CHILD, disk, attempt], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });

@@ -21,15 +21,8 @@ import { JoinPool } from '../../src/timetravel/join/pool.ts';
 import { ANY_AGE, BOUNDARIES, type Boundary } from '../../src/timetravel/question.ts';
 import { seeded } from '../model/random.ts';
 import { pythonWith, runPython } from '../python.ts';
-import {
-  arrowSpine,
-  planOf,
-  refOf,
-  sourceOf,
-  type SpineRow,
-  targetIn,
-  windowsOf,
-} from '../support/joins.ts';
+import { planOf, refOf } from '../support/join-plan.ts';
+import { arrowSpine, sourceOf, type SpineRow, targetIn, windowsOf } from '../support/joins.ts';
 import { batchOf, TestClock, type TestRow, testStore, viewOf } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 import { TRAINER_PACKAGES } from '../support/trainers.ts';

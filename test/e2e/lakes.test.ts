@@ -20,7 +20,7 @@ import { TRAINER_PACKAGES } from '../support/trainers.ts';
 
 const SCRIPT = join(import.meta.dirname, 'lakes.py');
 const INPUT = 'greatest(event_timestamp, known_timestamp)';
-const AGE = 'INTERVAL 30 DAY';
+const AGE = 'INTERVAL 720 HOUR';
 
 /** What another question is in the query: the expressions in the page's table. */
 const QUESTIONS: [question: Record<string, string>, changes: [from: string, to: string][]][] = [
@@ -30,14 +30,14 @@ const QUESTIONS: [question: Record<string, string>, changes: [from: string, to: 
     { knowledge: 'served', max_age: 'none' },
     [
       [INPUT, 'greatest(event_timestamp, created_timestamp)'],
-      [AGE, 'INTERVAL 1000000 DAY'],
+      [AGE, 'INTERVAL 24000000 HOUR'],
     ],
   ],
   [
     { knowledge: 'input', boundary: 'exclusive', max_age: 'P3D' },
     [
       [INPUT, 'greatest(event_timestamp + INTERVAL 1 MICROSECOND, known_timestamp)'],
-      [AGE, 'INTERVAL 3 DAY'],
+      [AGE, 'INTERVAL 72 HOUR'],
     ],
   ],
   [

@@ -73,7 +73,7 @@ export const erasure = z
     }),
     out_of_reach: z
       .array(z.string())
-      .describe('Where copies may be that this server does not hold, and what is to be done.'),
+      .describe('Where copies may be that an erasure does not remove, and what is to be done.'),
   })
   .meta({ id: 'Erasure', description: 'The receipt of an erasure.' });
 export type ErasureAnswer = z.output<typeof erasure>;

@@ -27,7 +27,7 @@ const exportFields = {
   vector_format: z
     .enum(VECTOR_FORMATS)
     .default('safetensors')
-    .describe('Of `vectors=ref`: what the tables of vectors are written as.'),
+    .describe('Of `vectors=ref` alone: what the tables of vectors are written as.'),
   order: z
     .enum(ORDERS)
     .default('spine')
@@ -74,7 +74,7 @@ export const exportBody = z
       })
       .optional()
       .describe(
-        'Instead of a spine: each revision of a model version is a row, tombstones too, by entity and in A2 order. Of the parameters of a join those of the snapshot and `known_at` hold.',
+        'Instead of a spine: each revision of a model version is a row, tombstones too, by entity and in A2 order. Of the parameters of a join those of the snapshot and `known_at` hold; others are refused.',
       ),
     ...joinFields,
     feature_views: joinFields.feature_views.optional(),
@@ -112,7 +112,7 @@ const summaryFields = {
   invalid: z
     .array(z.strictObject({ row: z.string(), feature_view: z.string(), reason: z.string() }))
     .optional()
-    .describe('The first of the rows that are INVALID, by the names that the spine has for them.'),
+    .describe('The first 20 rows that are INVALID, by the names that the spine has for them.'),
   notes: z.array(z.string()).optional(),
   revisions: z
     .strictObject({ from: instantText.nullable(), to: instantText.nullable() })

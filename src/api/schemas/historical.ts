@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { VECTORS } from '../../timetravel/join/plan.ts';
 import { SPINE_TYPES } from '../../timetravel/spine/naming.ts';
-import { joinQuestionQuery, queryBoolean } from './common.ts';
+import { joinQuestionQuery, queryBoolean, questionFields } from './common.ts';
 
 const KNOWN_TEXT = 'Also answer `<ref>__known_timestamp`: when the vector’s source was known.';
 const CREATED_TEXT = 'Also answer `<ref>__created_timestamp`: when the revision was stored.';
@@ -55,9 +55,12 @@ export const joinFields = {
   known_timestamps: z.boolean().optional().describe(KNOWN_TEXT),
   created_timestamps: z.boolean().optional().describe(CREATED_TEXT),
   strict: z.boolean().optional().describe(STRICT_TEXT),
-  ...joinQuestionQuery,
-  at_snapshot: z.int().min(0).optional().describe(joinQuestionQuery.at_snapshot.description!),
-  min_snapshot: z.int().min(0).optional().describe(joinQuestionQuery.min_snapshot.description!),
+  boundary: joinQuestionQuery.boundary,
+  knowledge: joinQuestionQuery.knowledge,
+  known_at: questionFields.known_at,
+  max_age: questionFields.max_age,
+  at_snapshot: questionFields.at_snapshot,
+  min_snapshot: questionFields.min_snapshot,
 };
 
 export const historicalQuery = z.strictObject({
@@ -102,7 +105,7 @@ export const joinedBodies = {
       type: 'string',
       description:
         'The spine’s rows in their order, each with `<ref>__vector` (`dim` numbers or null), `<ref>__event_timestamp`, `<ref>__status` and `<ref>__reason`. ' +
-        'The last line is `{"__summary": {rows, snapshot, question, feature_views}}` with counts by status and reason; an answer without it is not whole: ' +
+        'The last line is `{"__summary": {rows, snapshot, question, feature_views}}` with counts by status and reason, and `invalid`, the first 20 rows that are INVALID, where there are any; an answer without it is not whole: ' +
         'then its last line is `{"__error": …}`, a problem, and the connection is cut.',
     }),
   },

@@ -46,6 +46,11 @@ export function exportCommand(cli: Cli): Command {
   return withJson(withUrl(withExport(command))).action(
     async (spine: string | undefined, options: ExportOptions & FetchOptions, self: Command) => {
       const { detach = false, keepOnServer = false } = options;
+      if (detach && options.out !== undefined) {
+        throw new UsageError(
+          '--detach fetches nothing: leave out --out, or say it to "exports get"',
+        );
+      }
       const out = detach ? undefined : targetOf(options.out);
       const client = clientOf(cli, self);
       const started = await start(cli, client, spine, options);
@@ -69,7 +74,7 @@ export function exportCommand(cli: Cli): Command {
 
 /** Throws UsageError before a long work is begun whose end has no place. */
 function targetOf(out: string | undefined): string {
-  if (out === undefined) {
+  if (out === undefined || out === '') {
     throw new UsageError(
       'say with --out where the files go, or with --detach that they are fetched later',
     );
@@ -92,6 +97,9 @@ async function start(
   options: ExportOptions,
 ): Promise<ExportAnswer> {
   const { revisions, views } = options;
+  if (options.vectorFormat !== undefined && options.vectors !== 'ref') {
+    throw new UsageError('--vector-format is of --vectors ref: say that, too, or leave it out');
+  }
   const patiently = async (ask: () => Promise<ExportAnswer>) =>
     withRetries(ask, cli.sleep, (ms, { message }) =>
       cli.output.say(`waiting ${ms} ms: ${message}`),
@@ -100,9 +108,9 @@ async function start(
     if (spine !== undefined || views !== undefined) {
       throw new UsageError('--revisions are exported without a spine and without --views');
     }
-    const [ofJoin] = optionsOfJoin(options);
-    if (ofJoin !== undefined) {
-      throw new UsageError(`${ofJoin} is of a join: leave it out, or --revisions`);
+    const ofJoin = optionsOfJoin(options);
+    if (ofJoin.length > 0) {
+      throw new UsageError(`${ofJoin.join(', ')}: of a join, without effect on --revisions`);
     }
     return patiently(async () => client.startRevisions(revisionsOf(revisions, options)));
   }
@@ -114,7 +122,6 @@ async function start(
   }
   const query = queryOf(options);
   if (spine === '-') {
-    // What came from a pipe cannot be sent twice.
     const type = SPINE_TYPES[options.spineFormat ?? 'ndjson'];
     return client.startExport(query, type, Readable.from(cli.stdin, { objectMode: false }));
   }
@@ -130,7 +137,7 @@ async function start(
       `${spine} is a directory: name a file with the rows of a spine, or - for the standard input`,
     );
   }
-  return patiently(async () =>
-    client.startExport(query, SPINE_TYPES[format], createReadStream(spine)),
-  );
+  const send = async () => client.startExport(query, SPINE_TYPES[format], createReadStream(spine));
+  // What came from a pipe cannot be sent twice.
+  return found.isFile() ? patiently(send) : send();
 }

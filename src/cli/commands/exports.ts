@@ -63,8 +63,19 @@ function cancelCommand(cli: Cli): Command {
     .description('Cancel an export that has not ended; remove one that has, with its files.')
     .argument('<id>', 'the export')
     .action(async (id: string, _options: object, self: Command) => {
-      const told = await clientOf(cli, self).removeExport(id);
+      const client = clientOf(cli, self);
+      const before = await client.export(id);
+      const told = await client.removeExport(id);
       if (wantsJson(self)) cli.output.printJson(told);
-      else cli.output.print(`${id}: ${told.state === 'cancelled' ? 'cancelled' : 'removed'}.`);
+      else cli.output.print(`${id}: ${removalOf(before, told)}.`);
     });
+}
+
+/** What became of an export that was to be gone: it may have ended before that was heard. */
+function removalOf(before: ExportAnswer, told: ExportAnswer): string {
+  if (told.state === 'cancelled' && before.state !== 'cancelled') {
+    return `cancelled at ${told.rows} rows; its files are gone`;
+  }
+  if (told.state === 'done') return 'removed, with its files; it was done';
+  return `removed; it ${told.state === 'failed' ? 'had failed' : `was ${told.state}`}`;
 }

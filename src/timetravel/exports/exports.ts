@@ -186,27 +186,32 @@ export class Exports {
   }
 
   /**
-   * Cancels an export that has not ended, whose files are gone when it resolves; forgets one that
-   * has. Gives it as it was last. Throws EXPORT_NOT_FOUND.
+   * Cancels an export that has not ended; forgets one that has. Its files are gone when it resolves.
+   * Gives it as it was last. Throws EXPORT_NOT_FOUND, SHUTTING_DOWN.
    */
   async remove(id: string): Promise<ExportStatus> {
     const status = this.mustGet(id);
     const record = this.records.get(id)!;
-    if (hasEnded(record)) {
-      this.records.delete(id);
-      // It is tidied after it says that it is done.
-      await this.running.get(id)?.ended;
-      await this.folderOf(id).remove();
-      return status;
+    if (!hasEnded(record)) {
+      await this.cancel(record);
+      if (record.state === 'cancelled') return this.mustGet(id);
     }
-    const running = this.running.get(id);
-    if (running === undefined) {
-      await this.end(record, 'cancelled');
-    } else {
-      running.abort.abort(new Cancelled());
-      await running.ended;
+    this.records.delete(id);
+    // It is tidied after it says that it is done.
+    await this.running.get(id)?.ended;
+    await this.folderOf(id).remove();
+    return status;
+  }
+
+  /** It may end otherwise before that is heard. Throws SHUTTING_DOWN where it never is. */
+  private async cancel(record: ExportRecord): Promise<void> {
+    const running = this.running.get(record.id);
+    if (running === undefined) return this.end(record, 'cancelled');
+    running.abort.abort(new Cancelled());
+    await running.ended;
+    if (!hasEnded(record)) {
+      throw new TidemarkError('SHUTTING_DOWN', 'the server is stopping; cancel it after its start');
     }
-    return this.mustGet(id);
   }
 
   /** Lets go the files of exports that were kept long enough, and after as long again all of them. */

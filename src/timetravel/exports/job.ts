@@ -6,7 +6,7 @@ import { requireReserve } from '../../store/folders.ts';
 import { strangerAt } from '../../store/lineage.ts';
 import type { Store } from '../../store/store.ts';
 import type { JoinPlan } from '../join/plan.ts';
-import { addCounts, noCounts } from '../join/summary.ts';
+import { addCounts, firstInvalid, noCounts } from '../join/summary.ts';
 import type { WindowDone } from '../join/window-done.ts';
 import type { FileTarget } from '../join/windows.ts';
 import { openSpineFile, type SpineSource } from '../spine/source.ts';
@@ -74,9 +74,6 @@ export function noTotals(plan: Pick<JoinPlan, 'refs'>): ExportTotals {
   return { rows: 0, bytes: 0, files: 0, counts: noCounts(plan), invalid: [] };
 }
 
-/** More would say nothing new. */
-const INVALID_SHOWN = 20;
-
 function addWindow(totals: ExportTotals, window: WindowDone): void {
   const { rows, part, shards = [], counts, invalid } = window;
   totals.rows += rows;
@@ -86,7 +83,7 @@ function addWindow(totals: ExportTotals, window: WindowDone): void {
     totals.bytes += file.bytes;
   }
   addCounts(totals.counts, counts);
-  totals.invalid = [...totals.invalid, ...invalid].slice(0, INVALID_SHOWN);
+  totals.invalid = firstInvalid(totals.invalid, invalid);
 }
 
 /** When each version that the plan asks was made. Throws VIEW_NOT_FOUND, VERSION_NOT_FOUND. */

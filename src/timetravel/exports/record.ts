@@ -97,6 +97,11 @@ export function parseCounts({ statuses, reasons }: RefCounts): RefCounts {
 
 const ID_RANDOM = 2 ** 32;
 
+/** Whether `newExportId` can have made it. */
+export function isExportId(text: string): boolean {
+  return /^\d{8}T\d{9}Z-[\da-f]{8}$/.test(text);
+}
+
 /** A name by which exports sort in the order of their making, and that is fine in a path. */
 export function newExportId(now: Micros, random: () => number): string {
   const time = new Date(now / 1_000).toISOString().replaceAll(/[-:.]/g, '');

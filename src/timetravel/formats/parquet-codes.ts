@@ -6,32 +6,20 @@ import {
   type Int8,
   type Utf8,
 } from 'apache-arrow';
-import { truncateBitmap } from 'apache-arrow/util/bit';
 
 import { isValid } from '../spine/column.ts';
-import type { ColumnChunk } from './parquet-footer.ts';
 import {
   columnChunk,
   dataPageHeader,
   dictionaryPageHeader,
+  PHYSICAL_TYPE,
   PLAIN,
+  type PlannedPages,
   RLE,
   RLE_DICTIONARY,
 } from './parquet-pages.ts';
+import { encodeValidity, u32, varint } from './parquet-validity.ts';
 
-/**
- * A column of few texts, as status and reason are, in Parquet: a page with the texts, each after its
- * length as u32, and a page with a code a row:
- *
- * bytes   field
- * 4       length of the levels                ┐ only of a column
- * n       levels: of each row, is it there    ┘ that may be null
- * 1       how many bits a code has
- * n       the codes of the rows that are there
- *
- * A library would make texts of the codes, row after row, and find them equal again.
- */
-const BYTE_ARRAY = 6;
 /** There are readers who make codes of a byte of them again, and refuse as many as a byte has. */
 const TEXTS_MAX = 127;
 
@@ -51,40 +39,36 @@ export function isOfCodes({ nullable }: Field, data: Data): data is CodeData {
   return true;
 }
 
-/** The pages of these rows, and how they are described: places count from the first page. */
-export function encodeCodes(
-  { name, nullable }: Field,
-  column: CodeData,
-): { bytes: Uint8Array; chunk: ColumnChunk } {
+/**
+ * A column of few texts, as status and reason are, in Parquet: a page with the texts, each after its
+ * length as u32, and a page with a code a row:
+ *
+ * bytes   field
+ * n       of a column that may be null: of each row, is it there
+ * 1       how many bits a code has
+ * n       the codes of the rows that are there
+ *
+ * A library would make texts of the codes, row after row, and find them equal again.
+ */
+export function planCodes({ name, nullable }: Field, column: CodeData): PlannedPages {
   const { length, nullCount, dictionary } = column;
   const texts = Array.from(dictionary!, (text) => Buffer.from(text));
   const words = Buffer.concat(texts.flatMap((text) => [u32(text.byteLength), text]));
   const wordsHeader = dictionaryPageHeader(words.byteLength, texts.length);
-  const levels = nullable ? encodeLevels(column) : Buffer.alloc(0);
+  const levels = nullable ? encodeValidity(column, 0, length, nullCount) : Buffer.alloc(0);
   const codes = packCodes(column, Math.max(1, 32 - Math.clz32(texts.length - 1)));
   const header = dataPageHeader(levels.byteLength + codes.byteLength, length, RLE_DICTIONARY);
   const bytes = Buffer.concat([wordsHeader, words, header, levels, codes]);
   const chunk = columnChunk({
     path: [name],
-    physicalType: BYTE_ARRAY,
+    physicalType: PHYSICAL_TYPE.byteArray,
     encodings: [PLAIN, RLE, RLE_DICTIONARY],
     places: length,
     bytes: bytes.byteLength,
     dataPage: wordsHeader.byteLength + words.byteLength,
-    nulls: nullCount,
+    statistics: { nulls: nullCount },
   });
-  return { bytes, chunk };
-}
-
-/** Packed levels of one bit are what Arrow's bitmap is. */
-function encodeLevels({ length, nullCount, nullBitmap, offset }: CodeData): Buffer {
-  const groups = Math.ceil(length / 8);
-  const run =
-    nullCount === 0
-      ? [varint(length * 2), Buffer.of(1)]
-      : [varint(groups * 2 + 1), truncateBitmap(offset, length, nullBitmap).subarray(0, groups)];
-  const levels = Buffer.concat(run);
-  return Buffer.concat([u32(levels.byteLength), levels]);
+  return { bytes: bytes.byteLength, chunk, write: (out, at) => out.set(bytes, at) };
 }
 
 function packCodes(column: CodeData, width: number): Buffer {
@@ -106,18 +90,5 @@ function packCodes(column: CodeData, width: number): Buffer {
     }
   }
   if (bits > 0) out[at] = held;
-  return out;
-}
-
-function varint(value: number): Buffer {
-  const bytes: number[] = [];
-  let rest = value;
-  for (; rest > 0x7f; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
-  return Buffer.from([...bytes, rest]);
-}
-
-function u32(value: number): Buffer {
-  const out = Buffer.alloc(4);
-  out.writeUInt32LE(value);
   return out;
 }

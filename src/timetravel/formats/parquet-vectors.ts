@@ -2,7 +2,7 @@ import { type Dtype, vectorBytes } from '../../store/dtype.ts';
 import type { VectorColumn } from './answer.ts';
 import type { ColumnChunk, SchemaColumn } from './parquet-footer.ts';
 import { encodeLevels } from './parquet-levels.ts';
-import { columnChunk, dataPageHeader, PLAIN, RLE } from './parquet-pages.ts';
+import { columnChunk, dataPageHeader, PHYSICAL_TYPE, PLAIN, RLE } from './parquet-pages.ts';
 import { BINARY, I32, STRUCT, thriftStruct, type ThriftStruct, thriftText } from './thrift.ts';
 
 /**
@@ -19,7 +19,7 @@ import { BINARY, I32, STRUCT, thriftStruct, type ThriftStruct, thriftText } from
  */
 const PAGE_VECTOR_BYTES = 2 ** 20;
 
-const PHYSICAL = { float32: 4, float16: 7 } as const;
+const PHYSICAL = { float32: PHYSICAL_TYPE.float, float16: PHYSICAL_TYPE.fixedBytes } as const;
 const OPTIONAL = 1;
 const REPEATED = 2;
 const REQUIRED = 0;

@@ -19,11 +19,10 @@ import {
 import { assert } from '../../ground/assert.ts';
 import { TidemarkError } from '../../ground/errors.ts';
 import { vectorBytes } from '../../store/dtype.ts';
-import { textsOf } from '../spine/column.ts';
 import type { Answer, AnswerSchema, Encoding } from './answer.ts';
 import { emptyBatch } from './arrow-message.ts';
 import { arrowEncoding, arrowStreamOf } from './arrow.ts';
-import { type CodeData, encodeCodes, isOfCodes } from './parquet-codes.ts';
+import { isOfCodes, planCodes } from './parquet-codes.ts';
 import {
   type ColumnChunk,
   encodeFooter,
@@ -34,6 +33,8 @@ import {
   parseFooter,
   type RowGroup,
 } from './parquet-footer.ts';
+import type { PlannedPages } from './parquet-pages.ts';
+import { plainOf, planPlain } from './parquet-plain.ts';
 import { batchInMillis, schemaInMillis } from './parquet-times.ts';
 import { type PlannedVectors, planVectors, vectorSchema, writePages } from './parquet-vectors.ts';
 
@@ -48,16 +49,14 @@ const GROUP_ROWS_MIN = 1_024;
 const GROUP_ROWS_MAX = 131_072;
 /** Texts that differ more than this are written as they are: a larger dictionary costs more than it saves. */
 const DICTIONARY_BYTES_MAX = 128 * 2 ** 10;
-/** To begin a dictionary that gets too large costs more than to write the texts: these rows tell. */
-const SAMPLE_ROWS = 2_048;
-const SAMPLE_DISTINCT_MAX = 1_792;
 /** Under this key readers look for the Arrow types that the columns had. */
 const ARROW_SCHEMA_KEY = 'ARROW:schema';
 const SUMMARY_KEY = 'tidemark';
 
 /**
- * Parquet. A library writes the columns that are neither vectors nor codes; its row groups are taken
- * apart, and each is put together again with the codes and vectors of the same rows behind it.
+ * Parquet. Vectors, codes, numbers and texts are written here. A library writes the columns that take
+ * more than a copy; its row groups are taken apart, and each is put together again with the other
+ * columns of the same rows behind it.
  */
 export const parquetEncoding: Encoding<ParquetMeta> = {
   head() {
@@ -105,7 +104,7 @@ interface PlannedGroup {
   to: number;
   bytes: number;
   /** Of the columns that are no vectors: their pages, and how each of them is described. */
-  pages: readonly Uint8Array[];
+  pages: readonly Pick<PlannedPages, 'bytes' | 'write'>[];
   columns: readonly ColumnChunk[][];
   /** One a vector column. */
   vectors: readonly PlannedVectors[];
@@ -113,7 +112,7 @@ interface PlannedGroup {
 
 function planGroups({ batch, vectors }: Answer): PlannedGroup[] {
   const rowsMax = groupRows(vectors);
-  const { others, codes } = apart(batchInMillis(batch));
+  const { others, own } = apart(batchInMillis(batch));
   const file = others.numCols === 0 ? undefined : encodeOthers(others, rowsMax);
   const footer = file && parseFooter(file);
   const leaves = footer?.columns.map(({ orders }) => orders.length) ?? [];
@@ -126,13 +125,19 @@ function planGroups({ batch, vectors }: Answer): PlannedGroup[] {
     const columns = leaves.map((count) =>
       group!.columns.slice(leaf, (leaf += count)).map((chunk) => moved(chunk, -start)),
     );
-    const pages = file ? [file.subarray(start, end)] : [];
+    const pages: PlannedGroup['pages'][number][] = [];
+    if (file) {
+      pages.push({
+        bytes: end - start,
+        write: (out, at) => out.set(file.subarray(start, end), at),
+      });
+    }
     let bytes = end - start;
-    for (const { at, field, data } of codes) {
-      const encoded = encodeCodes(field, data.slice(from, to - from));
-      columns.splice(at, 0, [moved(encoded.chunk, bytes)]);
-      pages.push(encoded.bytes);
-      bytes += encoded.bytes.byteLength;
+    for (const { at, plan } of own) {
+      const planned = plan(from, to);
+      columns.splice(at, 0, [moved(planned.chunk, bytes)]);
+      pages.push(planned);
+      bytes += planned.bytes;
     }
     const planned = vectors.map((column) => planVectors(column, column.valid.subarray(from, to)));
     for (const each of planned) bytes += each.bytes;
@@ -141,17 +146,21 @@ function planGroups({ batch, vectors }: Answer): PlannedGroup[] {
   return groups;
 }
 
-/** The columns of codes, by their places, and those that the library writes. */
+/** Lays out rows of a column. */
+type Plan = (from: number, to: number) => PlannedPages;
+
+/** The columns that are written here, by their places, and those that the library writes. */
 function apart({ schema, data }: RecordBatch): {
   others: RecordBatch;
-  codes: { at: number; field: Field; data: CodeData }[];
+  own: { at: number; plan: Plan }[];
 } {
-  const codes: { at: number; field: Field; data: CodeData }[] = [];
+  const own: { at: number; plan: Plan }[] = [];
   const fields: Field[] = [];
   const children: Data[] = [];
   schema.fields.forEach((field, at) => {
     const column = data.children[at]!;
-    if (isOfCodes(field, column)) codes.push({ at, field, data: column });
+    const plan = planOf(field, column);
+    if (plan) own.push({ at, plan });
     else {
       fields.push(field);
       children.push(column);
@@ -159,7 +168,13 @@ function apart({ schema, data }: RecordBatch): {
   });
   const type = new Struct(fields);
   const rest = makeData({ type, length: data.length, nullCount: 0, children });
-  return { others: new RecordBatch(new Schema(fields, schema.metadata), rest), codes };
+  return { others: new RecordBatch(new Schema(fields, schema.metadata), rest), own };
+}
+
+function planOf(field: Field, data: Data): Plan | undefined {
+  if (isOfCodes(field, data)) return (from, to) => planCodes(field, data.slice(from, to - from));
+  const column = plainOf(field, data);
+  return column && ((from, to) => planPlain(field, column, from, to));
 }
 
 function writeGroup(
@@ -170,9 +185,9 @@ function writeGroup(
   offsets: readonly Uint32Array[],
 ): RowGroup {
   let at = start;
-  for (const bytes of pages) {
-    out.set(bytes, at);
-    at += bytes.byteLength;
+  for (const { bytes, write } of pages) {
+    write(out, at);
+    at += bytes;
   }
   const placed = vectors.map((planned, index) => {
     const { dim, dtype, valid } = answer.vectors[index]!;
@@ -235,29 +250,17 @@ function encodeOthers(batch: RecordBatch, groupRowsMax: number): Uint8Array {
   }
 }
 
-function propertiesOf({ schema, data }: RecordBatch, groupRowsMax: number): WriterProperties {
+function propertiesOf({ schema }: RecordBatch, groupRowsMax: number): WriterProperties {
   let properties = new WriterPropertiesBuilder()
     .setCompression(Compression.UNCOMPRESSED)
     .setMaxRowGroupSize(groupRowsMax)
     .setStatisticsEnabled(EnabledStatistics.Chunk)
     .setDictionaryPageSizeLimit(DICTIONARY_BYTES_MAX);
-  // Numbers and moments mostly differ: a dictionary of them is larger than they are, and slow.
-  schema.fields.forEach(({ name, type }, at) => {
-    const isNumber = DataType.isInt(type) || DataType.isFloat(type) || DataType.isTimestamp(type);
-    if (isNumber || isVaried(data.children[at]!)) {
+  // Numbers mostly differ: a dictionary of them is larger than they are, and slow.
+  for (const { name, type } of schema.fields) {
+    if (DataType.isInt(type) || DataType.isFloat(type)) {
       properties = properties.setColumnDictionaryEnabled(name, false);
     }
-  });
-  return properties.build();
-}
-
-/** Whether most of a column's first texts differ from each other. */
-function isVaried(data: Data): boolean {
-  if (!DataType.isUtf8(data.type) || data.length < SAMPLE_ROWS) return false;
-  const { bytes, offsets } = textsOf(data.slice(0, SAMPLE_ROWS), 'sample');
-  const texts = new Set<string>();
-  for (let row = 0; row < SAMPLE_ROWS; row++) {
-    texts.add(bytes.toString('latin1', offsets[row], offsets[row + 1]));
   }
-  return texts.size > SAMPLE_DISTINCT_MAX;
+  return properties.build();
 }

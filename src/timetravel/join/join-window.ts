@@ -17,6 +17,7 @@ import { idOrder } from './id-order.ts';
 import type { JoinPlan, JoinRef } from './plan.ts';
 import { resolveWindow } from './resolve-window.ts';
 import { type Keep, StagedVectors } from './staged-vectors.ts';
+import { INVALID_SHOWN } from './summary.ts';
 import { take } from './take.ts';
 import type { InvalidRow, RefCounts } from './window-done.ts';
 
@@ -24,8 +25,6 @@ import type { InvalidRow, RefCounts } from './window-done.ts';
 const RESERVED = ['__summary', '__error'];
 /** Where rows are not in the spine's order: the number of each, from 0. */
 const ROW_NUMBER = 'row_number';
-/** More would say nothing new. */
-const INVALID_SHOWN = 20;
 
 /** A window of a spine, and the revision in force for each row and reference. */
 export interface ResolvedWindow {

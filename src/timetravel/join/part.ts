@@ -3,28 +3,13 @@ import type { Answer, AnswerFormat } from '../formats/answer.ts';
 import { encodeFile, encodingOf } from '../formats/encodings.ts';
 import { FileWriter } from './file-writer.ts';
 import type { StagingColumn, WindowAnswer } from './join-window.ts';
+import type { KeptMemory } from './kept-memory.ts';
 import type { StagedVectors } from './staged-vectors.ts';
 import type { WrittenFile } from './window-done.ts';
 
 /** Vectors of a slice: as much memory as a processor knows its way about in. */
 const SLICE_BYTES = 16 * 2 ** 20;
 const SLICE_ROWS_MAX = 131_072;
-
-/** Memory that is used again by one window after the other: fresh memory costs as much as a copy. */
-export class KeptMemory {
-  private kept: Uint8Array<ArrayBuffer>[] = [];
-
-  /** `use`: what for; its bytes of before are given up. */
-  take(use: number, bytes: number): Uint8Array<ArrayBuffer> {
-    let memory = this.kept[use];
-    if (memory === undefined || memory.byteLength < bytes) {
-      // Both together would be too much.
-      this.kept[use] = new Uint8Array(0);
-      this.kept[use] = memory = new Uint8Array(bytes);
-    }
-    return memory.subarray(0, bytes);
-  }
-}
 
 /** Writes the answer of a window as a file. Throws STORE_CORRUPT, STORE_UNAVAILABLE. */
 export function writePart(

@@ -4,29 +4,29 @@ import { vectorBytes } from '../../store/dtype.ts';
 import { encodingOf } from '../formats/encodings.ts';
 import type { JoinedWindow, SentSchema } from './messages.ts';
 import type { JoinPlan } from './plan.ts';
-import { addCounts, noCounts, summaryOf } from './summary.ts';
-import type { WindowDone } from './window-done.ts';
+import { addCounts, firstInvalid, noCounts, summaryOf } from './summary.ts';
+import type { InvalidRow, WindowDone } from './window-done.ts';
 import { type Join, Windows } from './windows.ts';
 
-/** What a row takes in a thread beside its vectors, about: its columns, twice, and its answers. */
-const ROW_BYTES = 400;
+/** What a row takes in a thread beside its vectors, as measured: its columns, twice, its id, its answers. */
+const ROW_BYTES = 700;
 /** More than this at once gains nothing. */
 const ROWS_MAX = 524_288;
-const ROWS_MIN = 1_024;
 
 /** How large the pieces of a spine may be, where all threads together have so much memory. */
 export function windowLimits(
   { refs, vectors }: Pick<JoinPlan, 'refs' | 'vectors'>,
   memoryBytes: number,
   threads: number,
-): { rowsMax: number; bytesMax: number } {
+): { rowsMax: number; bytesMax: number; threads: number } {
   const inline = refs.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
   const rowBytes = ROW_BYTES * refs.length + (vectors === 'inline' ? inline : 0);
   const bytes = memoryBytes / threads;
   return {
-    rowsMax: Math.max(ROWS_MIN, Math.min(ROWS_MAX, Math.floor(bytes / rowBytes))),
+    rowsMax: Math.max(1, Math.min(ROWS_MAX, Math.floor(bytes / rowBytes))),
     // Text is several times as large when it is read.
     bytesMax: Math.max(2 ** 20, Math.floor(bytes / 8)),
+    threads,
   };
 }
 
@@ -43,24 +43,33 @@ export async function* runJoin(join: Join): AsyncGenerator<WindowDone> {
   const windows = await Windows.behind(done, join);
   const end = new StreamEnd(plan);
   const started: Promise<JoinedWindow>[] = [];
+  let next: ReturnType<Windows['startNext']> | undefined;
   let isEnded = false;
   try {
     for (;;) {
       signal.throwIfAborted();
-      while (!isEnded && started.length < pool.threads) {
-        const next = await windows.startNext();
-        if (next === undefined) isEnded = true;
-        else started.push(next.window);
+      if (!isEnded && started.length < pool.threads) next ??= windows.startNext();
+      if (next === undefined && started.length === 0) break;
+      // More of a spine may be long in coming: what is answered is told meanwhile.
+      const came = await Promise.race([
+        ...(next === undefined ? [] : [next.then((window) => ({ window }))]),
+        ...started.slice(0, 1).map(async (joined) => ({ joined: await joined })),
+      ]);
+      if ('joined' in came) {
+        void started.shift();
+        if (target === 'stream') end.add(came.joined);
+        yield came.joined.done;
+        continue;
       }
-      const joined = await started.shift();
-      if (joined === undefined) break;
-      if (target === 'stream') end.add(joined);
-      yield joined.done;
+      next = undefined;
+      if (came.window === undefined) isEnded = true;
+      else started.push(came.window.window);
     }
     if (target === 'stream') yield end.tail();
   } finally {
     windows.giveUp();
-    await Promise.allSettled(started);
+    const last = await next?.catch(() => undefined);
+    await Promise.allSettled([...started, last?.window]);
     await windows.close();
   }
 }
@@ -72,6 +81,7 @@ class StreamEnd {
   private rows = 0;
   private schema: SentSchema | undefined;
   private counts;
+  private invalid: InvalidRow[] = [];
 
   constructor(plan: JoinPlan) {
     this.plan = plan;
@@ -83,13 +93,14 @@ class StreamEnd {
     this.schema ??= schema;
     this.rows += done.rows;
     addCounts(this.counts, done.counts);
+    this.invalid = firstInvalid(this.invalid, done.invalid);
   }
 
   tail(): WindowDone {
-    const { plan, rows, counts, metas } = this;
+    const { plan, rows, counts, invalid, metas } = this;
     const { batch, vectors } = this.schema!;
     const { schema } = tableFromIPC(batch);
-    const summary = JSON.stringify(summaryOf(plan, rows, counts));
+    const summary = JSON.stringify(summaryOf(plan, rows, counts, invalid));
     const chunks = [encodingOf(plan.format)!.tail({ schema, vectors }, metas, summary)];
     return { index: metas.length, firstRow: rows, rows: 0, counts: [], invalid: [], chunks };
   }

@@ -46,11 +46,22 @@ export function addCounts(to: readonly RefCounts[], counts: readonly RefCounts[]
   });
 }
 
+/** How many of the rows that are INVALID are told of: more would say nothing new. */
+export const INVALID_SHOWN = 20;
+
+/** The first of them: those of the windows before, then those of the next one. */
+export function firstInvalid(
+  before: readonly InvalidRow[],
+  next: readonly InvalidRow[],
+): InvalidRow[] {
+  return [...before, ...next].slice(0, INVALID_SHOWN);
+}
+
 export function summaryOf(
   { refs, question }: JoinPlan,
   rows: number,
   counts: readonly RefCounts[],
-  invalid: readonly InvalidRow[] = [],
+  invalid: readonly InvalidRow[],
 ): JoinSummary {
   const unknown = counts.reduce((sum, { reasons }) => sum + reasons[NOT_YET_KNOWN]!, 0);
   return {
@@ -88,10 +99,14 @@ function counted(names: readonly (string | null)[], counts: Float64Array): Recor
 }
 
 /** What to do about rows that exist but were not known in time (A5). */
-function remedyOf({ knowledge }: JoinPlan['question'], rows: number): string {
+function remedyOf({ knowledge, knownAt }: JoinPlan['question'], rows: number): string {
   const what = `${rows} ${rows === 1 ? 'row has' : 'rows have'} an embedding in time that was not known by then`;
-  return knowledge === 'served'
-    ? `${what}; knowledge=input also counts what was computed later from inputs known in time`
-    : `${what}; if the data was loaded late, push it with known="event" or with its own ` +
+  // Of all times then nothing but this one has a bound.
+  if (knowledge === 'event') return `${what}: name a later known_at, or leave it out`;
+  const remedy =
+    knowledge === 'served'
+      ? 'knowledge=input also counts what was computed later from inputs known in time'
+      : 'if the data was loaded late, push it with known="event" or with its own ' +
         'known_timestamp, or join with knowledge=event and take the leakage into account';
+  return `${what}; ${remedy}${knownAt === undefined ? '' : '; known_at bounds it, too'}`;
 }

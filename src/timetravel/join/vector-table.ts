@@ -8,6 +8,7 @@ import * as code from '../status.ts';
 import { rowColumn } from './columns.ts';
 import { FileWriter } from './file-writer.ts';
 import { batchOf, type ResolvedWindow } from './join-window.ts';
+import type { KeptMemory } from './kept-memory.ts';
 import type { Numbered } from './messages.ts';
 import type { JoinRef } from './plan.ts';
 import { encodeIds, idsPathOf } from './shard-ids.ts';
@@ -74,12 +75,13 @@ export function writeShard(
   ref: JoinRef,
   { ids, first }: FreshVectors,
   version: PageVersion,
+  memory: KeptMemory,
 ): WrittenFile | undefined {
   if (ids.length === 0) return undefined;
   writeRows(idsPathOf(path), ids.length, (file) => file.write(encodeIds(ids)));
   return writeRows(path, ids.length, (file) => {
-    if (format === 'safetensors') writeTensor(file, ref, ids, version);
-    else writeTable(file, format, ref, { ids, first }, version);
+    if (format === 'safetensors') writeTensor(file, ref, ids, version, memory);
+    else writeTable(file, format, ref, { ids, first }, version, memory);
   });
 }
 
@@ -100,6 +102,7 @@ function writeTensor(
   { dim, dtype }: JoinRef,
   ids: Float64Array,
   { vectors }: PageVersion,
+  memory: KeptMemory,
 ): void {
   const number = dtype === 'float32' ? 'F32' : 'F16';
   const shape = [ids.length, dim];
@@ -110,7 +113,7 @@ function writeTensor(
   for (let from = 0; from < ids.length; from += step) {
     const slice = ids.subarray(from, from + step);
     const rows = Int32Array.from(slice, (_, at) => at);
-    const out = new Uint8Array(slice.length * bytes);
+    const out = memory.take(0, slice.length * bytes);
     vectors.copy(
       slice,
       rows,
@@ -127,6 +130,7 @@ function writeTable(
   { dim, dtype }: JoinRef,
   { ids, first }: FreshVectors,
   { vectors }: PageVersion,
+  memory: KeptMemory,
 ): void {
   const encoding = encodingOf(format)!;
   const step = Math.max(1, Math.floor(SLICE_BYTES / vectorBytes(dim, dtype)));
@@ -155,7 +159,7 @@ function writeTable(
     };
     const schema = { schema: answer.batch.schema, vectors: answer.vectors };
     if (from === 0) file.write(encoding.head(schema));
-    const { chunks, meta } = encoding.window(answer);
+    const { chunks, meta } = encoding.window(answer, (size) => memory.take(0, size));
     for (const chunk of chunks) file.write(chunk);
     metas.push(meta);
     if (from + step >= ids.length) file.write(encoding.tail(schema, metas, '{}'));

@@ -1,6 +1,9 @@
 import { readFile } from 'node:fs/promises';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { formatInstant, type Micros } from '../../ground/time.ts';
+import type { Horizon } from '../../store/horizon.ts';
+import { strangerAt } from '../../store/lineage.ts';
 import { type Pin, pinVersion } from '../../store/pinned-version.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionStore } from '../../store/version-store.ts';
@@ -74,7 +77,8 @@ export class Windows {
    */
   async startNext(): Promise<{ window: Promise<JoinedWindow> } | undefined> {
     const next = await this.pieces.next();
-    if (next.done === true) return undefined;
+    // A piece without rows is the only one of its spine: who goes on has its window.
+    if (next.done === true || (this.index > 0 && next.value.rows === 0)) return undefined;
     const { numbered } = this;
     const afterNumbers = Promise.withResolvers<readonly Numbered[]>();
     const afterScan = Promise.withResolvers<Start>();
@@ -115,7 +119,9 @@ export class Windows {
       for (const at of plan.refs.keys()) pins.push(this.pin(at));
       const versions = pins.map(({ version }) => version);
       const task: WindowTask = { index, piece, plan, versions, files: this.filesOf(index) };
-      return await lent.thread.join(task, turns);
+      const joined = await lent.thread.join(task, turns);
+      this.requireSnapshot();
+      return joined;
     } finally {
       for (const { release } of pins) release();
       lent.giveBack();
@@ -125,11 +131,26 @@ export class Windows {
   private pin(at: number): Pin {
     const { store, plan } = this.join;
     const { view, version } = plan.refs[at]!;
+    const { snapshot } = plan.question;
     const now = store.version(view, version);
-    if (now === this.stores[at]) return pinVersion(now);
+    if (now !== this.stores[at]) {
+      throw new TidemarkError(
+        'VERSION_NOT_FOUND',
+        `the feature view ${view} was dropped, and made anew, during the join`,
+      );
+    }
+    if (plan.revisions !== undefined) refuseBeforeHorizon(view, snapshot, now.horizon);
+    return pinVersion(now);
+  }
+
+  /** A promotion goes back to the end of a commit, and the join may be of a snapshot behind it (A9). */
+  private requireSnapshot(): void {
+    const { store, plan } = this.join;
+    const { snapshot } = plan.question;
+    if (strangerAt(store.catalogue.lineage(), snapshot) === undefined) return;
     throw new TidemarkError(
-      'VERSION_NOT_FOUND',
-      `the feature view ${view} was dropped, and made anew, during the join`,
+      'SNAPSHOT_UNAVAILABLE',
+      `the join is of the snapshot ${snapshot}, and this store was promoted meanwhile from an earlier one; ask again`,
     );
   }
 
@@ -151,6 +172,16 @@ export class Windows {
       yield { format: 'revisions', ...start, rows: rowsMax, from, to };
     }
   }
+}
+
+/** A row can say that it is INVALID, a revision that is gone cannot (A10). */
+function refuseBeforeHorizon(view: string, snapshot: number, { moment, seq }: Horizon): void {
+  if (snapshot >= seq) return;
+  throw new TidemarkError(
+    'SNAPSHOT_UNAVAILABLE',
+    `the revisions of the snapshot ${snapshot} were asked for, and ${view} keeps its history from ` +
+      `${formatInstant(moment as Micros)} on, which is snapshot ${seq}: the horizon of its retention`,
+  );
 }
 
 /** Numbers vectors as the windows of an earlier run did. */

@@ -14,8 +14,9 @@ import { encodingOf } from '../formats/encodings.ts';
 import { readPiece } from '../spine/read.ts';
 import type { RevisionPlace } from '../spine/window.ts';
 import { answerOf, countsOf, invalidOf, type ResolvedWindow, resolveRows } from './join-window.ts';
+import { KeptMemory } from './kept-memory.ts';
 import type { FromWorker, JoinedWindow, Numbered, ToWorker, WindowTask } from './messages.ts';
-import { KeptMemory, writePart } from './part.ts';
+import { writePart } from './part.ts';
 import { scanRows } from './scan.ts';
 import { summaryOf } from './summary.ts';
 import { numberVectors, writeShard } from './vector-table.ts';
@@ -75,13 +76,20 @@ async function join(task: WindowTask): Promise<JoinedWindow> {
   if (files === undefined) return sent(done, answerOf(resolved), task);
   const numbered = plan.vectors === 'ref' ? await numberInTurn(resolved) : undefined;
   const shards = numbered?.map(({ fresh }, ref) =>
-    writeShard(files.shards[ref]!, files.shardFormat, plan.refs[ref]!, fresh, versions[ref]!),
+    writeShard(
+      files.shards[ref]!,
+      files.shardFormat,
+      plan.refs[ref]!,
+      fresh,
+      versions[ref]!,
+      memory,
+    ),
   );
   const whole = answerOf(
     resolved,
     numbered?.map((each) => each.rows),
   );
-  const summary = { first_row: done.firstRow, ...summaryOf(plan, rows, done.counts) };
+  const summary = { first_row: done.firstRow, ...summaryOf(plan, rows, done.counts, done.invalid) };
   const told = JSON.stringify(summary);
   const part = writePart(files.part, plan.format, whole, told, memory);
   const columns = columnsOf(whole);

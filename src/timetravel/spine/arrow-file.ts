@@ -4,7 +4,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Message } from 'apache-arrow';
 import { Footer } from 'apache-arrow/ipc/metadata/file';
 
-import { framed, MAGIC, noArrow } from './arrow-messages.ts';
+import { framed, MAGIC, noArrow, refuseLargeBatch } from './arrow-messages.ts';
+import { isSaneFooter } from './arrow-metadata.ts';
 
 const CHUNK_BYTES = 2 ** 20;
 /** The length of the footer, and the magic again without its padding. */
@@ -33,6 +34,7 @@ export async function* readArrowFile(path: string): AsyncGenerator<Uint8Array> {
       if (block.offset < 0 || length < 0 || block.offset + length > size) {
         throw noArrow('its footer names what lies outside of the file');
       }
+      refuseLargeBatch(length);
       // oxlint-disable-next-line no-await-in-loop
       yield await readAt(file, block.offset, length);
     }
@@ -51,7 +53,9 @@ async function readFooter(file: FileHandle, size: number): Promise<Footer> {
     throw noArrow('it is cut short');
   }
   try {
-    return Footer.decode(await readAt(file, start, length));
+    const footer = await readAt(file, start, length);
+    if (!isSaneFooter(footer)) throw new Error('its footer is damaged');
+    return Footer.decode(footer);
   } catch (error) {
     throw noArrow(error instanceof Error ? error.message : String(error), error);
   }

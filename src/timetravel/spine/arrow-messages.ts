@@ -1,7 +1,7 @@
 import { Message } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
-import { isSaneMetadata } from './arrow-metadata.ts';
+import { FIXED_SIZE_MAX, isSaneMetadata } from './arrow-metadata.ts';
 import { joined } from './records.ts';
 
 const CONTINUATION = 0xff_ff_ff_ff;
@@ -35,6 +35,7 @@ export async function* readMessages(
   const reader = new ExactReader(source);
   try {
     let first = await reader.read(8, true);
+    if (first === undefined) throw noArrow('it is empty');
     if (first !== undefined && MAGIC.equals(first)) first = await reader.read(8, true);
     for (let prefix = first; prefix !== undefined; prefix = await reader.read(8, true)) {
       const view = new DataView(prefix.buffer, prefix.byteOffset, prefix.byteLength);
@@ -80,7 +81,11 @@ export function framed(message: Message, metadata: Uint8Array, body: Uint8Array)
 }
 
 function decode(metadata: Uint8Array): Message {
-  if (!isSaneMetadata(metadata)) throw noArrow('a message of it is damaged');
+  if (!isSaneMetadata(metadata)) {
+    throw noArrow(
+      `a message of it is damaged, or has a type with more than ${FIXED_SIZE_MAX} values a row`,
+    );
+  }
   try {
     return Message.decode(metadata);
   } catch (error) {

@@ -1,14 +1,12 @@
 import type { Message, MessageHeader } from 'apache-arrow';
 
 import { arrowStreamOf } from '../formats/arrow.ts';
+import { LENGTH_BYTES } from './arrow-buffers.ts';
 import { type ArrowMessage, noArrow, readMessages, refuseLargeBatch } from './arrow-messages.ts';
 import { decodeBatches } from './arrow.ts';
 import { refuseTwins } from './column.ts';
 import { joined, type PieceLimits } from './records.ts';
 import type { SpinePiece } from './window.ts';
-
-/** Of a compressed buffer, in front of it: how long it was. */
-const LENGTH_BYTES = 8;
 
 type RecordBatchHeader = ReturnType<Message<MessageHeader.RecordBatch>['header']>;
 type ArrowPiece = Extract<SpinePiece, { format: 'arrow' }>;
@@ -40,8 +38,9 @@ export async function* arrowPieces(
       continue;
     }
     front.requireSchema();
-    const { length } = requireRoom(message, () => message.header());
-    const size = unpackedBytes(next);
+    const header = decoded(() => message.header());
+    const { length } = header;
+    const size = unpackedBytes(next, header);
     if (rows > 0 && (rows + length > limits.rowsMax || bytes + size > limits.bytesMax)) yield cut();
     if (length > limits.rowsMax || size > limits.bytesMax) {
       for (const piece of taken(front.messages, next, size, { firstRow, rows: length }, limits)) {
@@ -61,7 +60,8 @@ export async function* arrowPieces(
 /** What stands in front of every piece: the schema, and the dictionaries as they are now. */
 class Front {
   private schema: ArrowMessage | undefined;
-  private dictionaries: { id: number; isDelta: boolean; message: ArrowMessage }[] = [];
+  private dictionaries: { id: number; isDelta: boolean; message: ArrowMessage; bytes: number }[] =
+    [];
 
   get messages(): ArrowMessage[] {
     return [this.schema!, ...this.dictionaries.map(({ message }) => message)];
@@ -76,9 +76,11 @@ class Front {
     } else if (message.isDictionaryBatch()) {
       this.requireSchema();
       const { id, isDelta, data } = decoded(() => message.header());
-      requireRoom(message, () => data);
+      const bytes = unpackedBytes(next, data);
       if (!isDelta) this.dictionaries = this.dictionaries.filter((other) => other.id !== id);
-      this.dictionaries.push({ id, isDelta, message: next });
+      this.dictionaries.push({ id, isDelta, message: next, bytes });
+      // Every piece has all of them.
+      refuseLargeBatch(this.dictionaries.reduce((sum, each) => sum + each.bytes, 0));
     } else {
       throw noArrow('it has a message that is neither schema nor batch');
     }
@@ -89,14 +91,13 @@ class Front {
   }
 }
 
-/** Throws BAD_REQUEST for a batch that says it has more rows than bytes for them. */
-function requireRoom({ bodyLength }: Message, decode: () => RecordBatchHeader): RecordBatchHeader {
-  const header = decoded(decode);
-  // Each row has a bit at least, in some column; what is packed is a thousandth at best.
-  if (header.length > bodyLength * 8 * (header.compression === null ? 1 : 1_000)) {
-    throw noArrow(`a batch of it has ${header.length} rows, more than its bytes can hold`);
+/** Throws BAD_REQUEST for a batch that says it has more rows, in any column, than bytes for them. */
+function requireRoom({ length, nodes }: RecordBatchHeader, bytes: number): void {
+  // Each row has a bit at least, in some column.
+  const rows = nodes.reduce((most, node) => Math.max(most, node.length), length);
+  if (rows > bytes * 8 || nodes.some((node) => node.length < 0)) {
+    throw noArrow(`a batch of it has ${rows} rows, more than its bytes can hold`);
   }
-  return header;
 }
 
 /** What apache-arrow makes of it; it throws for types that it does not know, and for damage. */
@@ -126,25 +127,28 @@ function streamOf(messages: readonly ArrowMessage[]): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * The bytes of a batch when it is decompressed, as its buffers say at their beginnings. Throws
- * LIMIT_EXCEEDED: few bytes may become any number of them.
+ * The bytes of a batch when it is decompressed, as its buffers say at their beginnings: what reads
+ * them holds them to it. Throws LIMIT_EXCEEDED: few bytes may become any number of them.
  */
-function unpackedBytes({ message, body, bytes }: ArrowMessage): number {
-  const { compression, buffers } = decoded(() => message.header() as RecordBatchHeader);
-  if (compression === null) return bytes;
+function unpackedBytes({ message, body, bytes }: ArrowMessage, header: RecordBatchHeader): number {
+  if (header.compression === null) {
+    requireRoom(header, message.bodyLength);
+    return bytes;
+  }
   const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
   let sum = 0;
-  for (const { offset, length } of buffers) {
+  for (const { offset, length } of header.buffers) {
     if (length === 0) continue;
-    if (length < LENGTH_BYTES || offset + LENGTH_BYTES > body.byteLength) {
+    if (length < LENGTH_BYTES || offset < 0 || offset + LENGTH_BYTES > body.byteLength) {
       throw noArrow('a batch of it names what lies outside of it');
     }
     const unpacked = Number(view.getBigInt64(offset, true));
+    if (unpacked < -1) throw noArrow('a batch of it is damaged');
     // A buffer that compression would not make smaller is as it is.
     sum += unpacked === -1 ? length : unpacked;
-    if (unpacked < -1) throw noArrow('a batch of it is damaged');
   }
   refuseLargeBatch(sum);
+  requireRoom(header, sum);
   return sum;
 }
 

@@ -1,40 +1,36 @@
-import { zstdDecompressSync } from 'node:zlib';
-
 import {
   CompressionType,
   compressionRegistry,
   type Data,
+  DataType,
+  type Field,
   makeData,
   RecordBatch,
   RecordBatchReader,
   Schema,
   Struct,
 } from 'apache-arrow';
-import { decompressFrameSync } from 'lz4-napi';
 
 import { TidemarkError } from '../../ground/errors.ts';
+import { unpackLz4, unpackZstd } from './arrow-buffers.ts';
 import { emptyData, isForeign, joinData } from './join-data.ts';
 
-/** What a buffer of a batch may be at most once it is decompressed. */
-const BUFFER_BYTES_MAX = 2 ** 30;
-
-compressionRegistry.set(CompressionType.LZ4_FRAME, {
-  decode: (bytes) => decompressFrameSync(Buffer.from(bytes)),
-});
-compressionRegistry.set(CompressionType.ZSTD, {
-  decode: (bytes) => zstdDecompressSync(bytes, { maxOutputLength: BUFFER_BYTES_MAX }),
-});
+compressionRegistry.set(CompressionType.LZ4_FRAME, { decode: unpackLz4 });
+compressionRegistry.set(CompressionType.ZSTD, { decode: unpackZstd });
 
 /**
- * All batches of an Arrow IPC stream as one. Columns of views become plain ones: they hold the same
+ * All batches of Arrow IPC streams of one schema as one. Columns of views become plain ones: they hold the same
  * texts, and everybody downstream reads those. Throws BAD_REQUEST for what is damaged.
  */
-export function decodeBatches(bytes: Uint8Array): RecordBatch {
+export function decodeBatches(...streams: readonly Uint8Array[]): RecordBatch {
   try {
-    const batches = [...RecordBatchReader.from(bytes)];
+    const batches = streams.flatMap((bytes) => [...RecordBatchReader.from(bytes)]);
     for (const { numRows, data } of batches) {
-      if (data.children.every(({ length }) => length === numRows)) continue;
-      throw new Error('a column has another number of rows than its batch');
+      if (data.children.some(({ length }) => length !== numRows)) {
+        throw new Error('a column has another number of rows than its batch');
+      }
+      if (numRows > 0 && !data.children.every(isWhole))
+        throw new Error('a column has fewer values than its rows');
     }
     const [first] = batches;
     // Of a stream without rows apache-arrow makes columns that lack their children.
@@ -50,6 +46,20 @@ export function decodeBatches(bytes: Uint8Array): RecordBatch {
       cause: error,
     });
   }
+}
+
+/** Whether rows of a fixed size have all of their values, at any depth. */
+function isWhole({ type, length, values, children }: Data): boolean {
+  if (DataType.isFixedSizeList(type) && children[0]!.length < length * type.listSize) return false;
+  if (DataType.isFixedSizeBinary(type) && values.length < length * type.byteWidth) return false;
+  return children.every(isWhole);
+}
+
+/** Whether one of the columns has a dictionary, at any depth. */
+export function hasDictionary(fields: readonly Field[]): boolean {
+  return fields.some(
+    ({ type }) => DataType.isDictionary(type) || hasDictionary((type.children ?? []) as Field[]),
+  );
 }
 
 function joinBatches(batches: readonly RecordBatch[]): RecordBatch {

@@ -23,11 +23,12 @@ export function mustGetColumn({ batch }: SpineWindow, column: string): Data {
 const COLUMNS_MAX = 16_384;
 
 /**
- * Throws BAD_REQUEST where two columns have one name: nobody could say which is meant; LIMIT_EXCEEDED
- * where there are too many.
+ * Throws BAD_REQUEST where two columns have one name: nobody could say which is meant, and where one
+ * has none; LIMIT_EXCEEDED where there are too many.
  */
 export function refuseTwins(names: readonly string[]): void {
   refuseTooMany(names.length);
+  refuseNameless(names);
   const known = new Set<string>();
   for (const name of names) {
     if (!known.has(name)) known.add(name);
@@ -37,6 +38,16 @@ export function refuseTwins(names: readonly string[]): void {
         `the spine has two columns ${name}: rename one of them`,
       );
   }
+}
+
+/** Throws BAD_REQUEST: what reads an answer takes such a column for one called null, or for none. */
+export function refuseNameless(names: readonly (string | null)[]): void {
+  const at = names.findIndex((name) => name === '' || name === null);
+  if (at < 0) return;
+  throw new TidemarkError(
+    'BAD_REQUEST',
+    `column ${at + 1} of the spine has no name: name it, or leave it out`,
+  );
 }
 
 /** Throws LIMIT_EXCEEDED. */

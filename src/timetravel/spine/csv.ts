@@ -10,7 +10,7 @@ import { lineOfRow, type Records } from './records.ts';
 /** The names of the columns. Throws BAD_REQUEST where one is empty, or is there twice. */
 export function parseHeader(records: Records): string[] {
   const [names = []] = parseRecords(records, true);
-  const empty = names.indexOf(null);
+  const empty = names.findIndex((name) => name === null || name === '');
   if (empty >= 0) {
     throw new TidemarkError(
       'BAD_REQUEST',

@@ -2,19 +2,11 @@ import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 import type { RecordBatch } from 'apache-arrow';
-import type { ParquetFile, ReaderOptions } from 'parquet-wasm/node';
+import type { ParquetFile, ReaderOptions, RecordBatch as WasmBatch } from 'parquet-wasm/node';
 
 import { TidemarkError } from '../../ground/errors.ts';
-import { decodeBatches } from './arrow.ts';
-import type { SpinePiece, SpineWindow } from './window.ts';
-
-type ParquetPiece = Extract<SpinePiece, { format: 'parquet' }>;
-
-/** Rows and bytes, uncompressed, of a row group. */
-export interface RowGroup {
-  rows: number;
-  bytes: number;
-}
+import { decodeBatches, hasDictionary } from './arrow.ts';
+import type { ParquetPiece, SpineWindow } from './window.ts';
 
 /**
  * Opens a file and uses it. Throws BAD_REQUEST for what is no Parquet file.
@@ -32,7 +24,8 @@ async function withParquet<Result>(
   const onUncaught = (error: Error) => {
     // WebAssembly's own error, of which the types do not know.
     if (error.name !== 'RuntimeError') throw error;
-    panic.reject(error);
+    const why = `its reader broke off (${error.message}): it is damaged, or needs over 4 GiB`;
+    panic.reject(new Error(why, { cause: error }));
   };
   process.on('uncaughtException', onUncaught);
   try {
@@ -55,18 +48,16 @@ export function noParquet(cause: unknown): TidemarkError {
   return new TidemarkError('BAD_REQUEST', `the spine cannot be read as Parquet: ${why}`, { cause });
 }
 
-/** The row groups of a file, in order. */
-function rowGroupsOf(file: ParquetFile): RowGroup[] {
+/** How many rows the row groups of a file have, in order. */
+function groupRowsOf(file: ParquetFile): number[] {
   using metadata = file.metadata();
   return metadata.rowGroups().map((group) => {
-    const size = { rows: group.numRows(), bytes: group.totalByteSize() };
+    const rows = group.numRows();
     group.free();
-    return size;
+    return rows;
   });
 }
 
-/** A row group of at most so many bytes is decoded once for all pieces of it that come in a row. */
-const HELD_BYTES_MAX = 256 * 2 ** 20;
 const FEW_PIECES = 4;
 
 /**
@@ -75,54 +66,90 @@ const FEW_PIECES = 4;
  */
 let held: { key: string; batch: RecordBatch } | undefined;
 
-/** Reads a piece: of the row groups that it lies in, its rows. */
+/** Reads a piece: of the row groups that it lies in, its rows. Throws LIMIT_EXCEEDED. */
 export async function readParquet(piece: ParquetPiece): Promise<SpineWindow> {
   const { firstRow } = piece;
   const nameOf = (row: number) => `row ${firstRow + row + 1}`;
   return { firstRow, batch: await batchOf(piece), nameOf };
 }
 
-async function batchOf({ path, firstRow, rows }: ParquetPiece): Promise<RecordBatch> {
+async function batchOf(piece: ParquetPiece): Promise<RecordBatch> {
+  const { path, firstRow, rows, isHeld } = piece;
   const { size, mtimeMs } = await stat(path);
   return withParquet(path, async (file) => {
-    const all = rowGroupsOf(file);
+    const all = groupRowsOf(file);
     const { rowGroups, offset } = groupsOf(all, firstRow, rows);
     const [first] = rowGroups;
     if (first === undefined) {
       return decodeBatches(file.schema().intoIPCStream());
     }
-    const group = all[first]!;
+    const groupRows = all[first]!;
     const key = `${path} ${size} ${mtimeMs} ${first}`;
-    const isPart = rowGroups.length === 1 && rows < group.rows;
+    const isPart = rowGroups.length === 1 && rows < groupRows;
     if (!isPart || held?.key !== key) {
       held = undefined;
       // Other threads take most of the few pieces, and behind the last there is none.
-      const isAlone = !isPart || rows > group.rows / FEW_PIECES || offset + rows === group.rows;
-      if (isAlone || group.bytes > HELD_BYTES_MAX) {
-        return decode(file, { rowGroups, offset, limit: rows, batchSize: rows });
-      }
-      held = { key, batch: await decode(file, { rowGroups, batchSize: group.rows }) };
+      const isAlone = !isPart || rows > groupRows / FEW_PIECES || offset + rows === groupRows;
+      if (isAlone || !isHeld) return decode(file, piece, { rowGroups, offset, limit: rows });
+      held = { key, batch: await decode(file, piece, { rowGroups, limit: groupRows }) };
     }
     const { batch } = held;
-    if (offset + rows === group.rows) held = undefined;
+    if (offset + rows === groupRows) held = undefined;
     return batch.slice(offset, offset + rows);
   });
 }
 
-async function decode(file: ParquetFile, options: ReaderOptions): Promise<RecordBatch> {
-  return decodeBatches((await file.read(options)).intoIPCStream());
+const STEPS = 16;
+const STEP_ROWS_MIN = 1_024;
+const STEP_ROWS_MAX = 8_192;
+
+/**
+ * Reads rows step by step: what they become is known once they are decoded, for long texts may stand
+ * close together, and footers may lie.
+ */
+async function decode(
+  file: ParquetFile,
+  { firstRow, rows, bytesMax }: ParquetPiece,
+  options: ReaderOptions & { limit: number },
+): Promise<RecordBatch> {
+  const { schema } = decodeBatches(file.schema().intoIPCStream());
+  const { limit } = options;
+  if (hasDictionary(schema.fields)) {
+    // Each step would bring a dictionary of its own.
+    const table = await file.read({ ...options, batchSize: limit });
+    return decodeBatches(table.intoIPCStream());
+  }
+  const batchSize = Math.min(STEP_ROWS_MAX, Math.max(STEP_ROWS_MIN, Math.ceil(limit / STEPS)));
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  const steps = await file.stream({ ...options, batchSize });
+  for await (const step of steps as ReadableStream<WasmBatch>) {
+    const part = step.intoIPCStream();
+    bytes += part.length;
+    if (bytes > bytesMax) {
+      const where = `from row ${firstRow + 1} to ${firstRow + rows}`;
+      throw new TidemarkError(
+        'LIMIT_EXCEEDED',
+        `the spine takes more than ${bytesMax} bytes in memory ${where}, far more than its footer ` +
+          'promised or its other rows do: write smaller row groups, leave out columns of long ' +
+          'texts, or make an export with more exports.memory_bytes',
+      );
+    }
+    parts.push(part);
+  }
+  return decodeBatches(...parts);
 }
 
 /** The row groups that hold these rows, and how far into the first of them they begin. */
 function groupsOf(
-  groups: readonly RowGroup[],
+  groups: readonly number[],
   firstRow: number,
   rows: number,
 ): { rowGroups: number[]; offset: number } {
   const rowGroups: number[] = [];
   let [begin, offset] = [0, 0];
-  groups.forEach((group, at) => {
-    const end = begin + group.rows;
+  groups.forEach((groupRows, at) => {
+    const end = begin + groupRows;
     if (end > firstRow && begin < firstRow + rows) {
       if (rowGroups.length === 0) offset = firstRow - begin;
       rowGroups.push(at);

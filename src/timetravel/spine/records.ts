@@ -8,6 +8,10 @@ export interface PieceLimits {
   rowsMax: number;
   bytesMax: number;
   lineBytesMax: number;
+  /** How many pieces are read at once, where it is worth while to have them alike. */
+  threads?: number;
+  /** Of Parquet: what a thread may have in memory to read of a row group; what it has, if not set. */
+  groupBytesMax?: number;
 }
 
 /** Consecutive whole records. */

@@ -40,7 +40,13 @@ export async function openSpineFile(
     return {
       rows,
       async *pieces(skipRows = 0) {
-        yield* plan.filter(({ firstRow }) => firstRow >= skipRows);
+        for (const piece of plan) {
+          const end = piece.firstRow + piece.rows;
+          if (end <= skipRows && skipRows > 0) continue;
+          // Of a run before an upgrade the borders may be others.
+          const firstRow = Math.max(piece.firstRow, skipRows);
+          yield { ...piece, firstRow, rows: end - firstRow };
+        }
       },
       close: async () => {},
     };

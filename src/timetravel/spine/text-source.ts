@@ -30,9 +30,15 @@ export async function* textPieces(
     yield { format, firstRow, columns, ...records };
     firstRow += records.rows;
   }
+  if (isQuoted && header === undefined) {
+    throw new TidemarkError(
+      'BAD_REQUEST',
+      'the CSV is empty, expected a first line with the names of its columns',
+    );
+  }
   if (columns === undefined) {
     const none = { rows: 0, firstLine: 1, bytes: new Uint8Array(0) };
-    columns = await findColumns(none, header ?? (isQuoted ? [] : undefined), limits);
+    columns = await findColumns(none, header, limits);
     yield { format, firstRow, columns, ...none };
   }
 }

@@ -2,6 +2,7 @@ import { Field, makeData, RecordBatch, Schema, Struct } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
 import { excerpt } from '../../ground/excerpt.ts';
+import { refuseNameless } from './column.ts';
 import { parseCsv } from './csv.ts';
 import { ownLines, parseNdjson, type TextValues } from './ndjson.ts';
 import { lineOfRow } from './records.ts';
@@ -32,7 +33,10 @@ export function readText(piece: TextPiece, { loose = false }: ReadOptions): Spin
   const nameOf = (row: number) => `line ${lineOfRow(piece, row, format === 'csv')}`;
   const isLoose = loose && format === 'ndjson';
   const wanted = isLoose ? looseColumns(columns, values) : columns;
-  if (!isLoose) refuseNewColumns(columns, values, nameOf);
+  if (!isLoose) {
+    refuseNewColumns(columns, values, nameOf);
+    refuseNameless(columns.map(({ name }) => name));
+  }
   const data = wanted.map(({ name, type }) => {
     const column = values.get(name) ?? Array.from({ length: piece.rows }, () => null);
     const read = (format === 'csv' ? CSV_READERS : JSON_READERS)[type] as Read;

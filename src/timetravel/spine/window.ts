@@ -34,7 +34,18 @@ export interface SpineWindow {
 export type SpinePiece =
   | TextPiece
   | { format: 'arrow'; firstRow: number; rows: number; bytes: Uint8Array<ArrayBuffer> }
-  | { format: 'parquet'; firstRow: number; rows: number; path: string };
+  | ParquetPiece;
+
+export interface ParquetPiece {
+  format: 'parquet';
+  firstRow: number;
+  rows: number;
+  path: string;
+  /** What may be read at once, decoded. */
+  bytesMax: number;
+  /** Whether the row group that it is a part of is so small that it is decoded once for all parts. */
+  isHeld: boolean;
+}
 
 /** Instead of a piece of a spine: revisions of a model version themselves. */
 export interface RevisionPiece {

@@ -170,6 +170,34 @@ test('one that is removed as soon as it says done is done first, and nothing of 
   expect(world.exports.counts.failed).toBe(0);
 });
 
+test('one that ends before its cancel is heard is removed: nothing is left that was to be gone', async () => {
+  const world = await startWorld();
+  const removed = Promise.withResolvers<string>();
+  const writing = vi.spyOn(ExportFolder.prototype, 'writeManifest');
+  onTestFinished(() => writing.mockRestore());
+  const { record } = await world.exports.submit(asked(world));
+  writing.mockImplementationOnce(async () => {
+    const status = world.exports.remove(record.id).then((told) => told.record.state);
+    removed.resolve(status);
+  });
+  expect(await removed.promise).toBe('done');
+  expect(existsSync(folderOf(world, record.id))).toBe(false);
+  expect(() => world.exports.mustGet(record.id)).toThrow('there is no export');
+});
+
+test('one that is cancelled while the server stops is told to come again, and goes on', async () => {
+  const world = await startWorld();
+  world.join.gates.set(1, new Promise(() => {}));
+  const { record } = await world.exports.submit(asked(world));
+  await vi.waitUntil(() => world.join.written.length === 1);
+  const stopped = world.exports.stop();
+  await expect(world.exports.remove(record.id)).rejects.toMatchObject({ code: 'SHUTTING_DOWN' });
+  await stopped;
+  world.join.gates.clear();
+  await world.restart();
+  expect(await ended(world, record.id)).toBe('done');
+});
+
 test('one that is cancelled ends within a window and leaves no files; one that waits, at once', async () => {
   const world = await startWorld({ concurrent: 1 });
   const gate = Promise.withResolvers<void>();

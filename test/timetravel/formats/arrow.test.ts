@@ -22,7 +22,7 @@ import { describe, expect, it } from 'vitest';
 import { DTYPES } from '../../../src/store/dtype.ts';
 import type { Answer } from '../../../src/timetravel/formats/answer.ts';
 import { arrowEncoding } from '../../../src/timetravel/formats/arrow.ts';
-import { rowsOf, sampleRows, wholeOf } from './read-back.ts';
+import { EDGES, rowsOf, sampleRows, wholeOf, writtenTwice } from './read-back.ts';
 import {
   sampleAnswer,
   sampleNumbers,
@@ -62,11 +62,7 @@ describe('an answer as an Arrow stream', () => {
     },
   );
 
-  it.each([
-    ['no row', 0, undefined],
-    ['no vector', 9, () => false],
-    ['a vector in each row', 9, () => true],
-  ])('may have %s', (_, rows, present) => {
+  it.each(EDGES)('may have %s', (_, rows, present) => {
     const shape = { dim: 3, dtype: 'float32' as const, ...(present && { present }) };
     const table = tableFromIPC(wholeOf(arrowEncoding, [sampleAnswer(0, rows, shape)]));
     expect(rowsOf(table)).toEqual(sampleRows(0, rows, shape));
@@ -107,12 +103,9 @@ describe('an answer as an Arrow stream', () => {
   });
 
   it('is the same in memory that was used before', () => {
-    const answer = sampleAnswer(0, 50, { dim: 3, dtype: 'float16' });
-    const [fresh] = arrowEncoding.window(answer).chunks;
-    const used = new Uint8Array(2 * fresh!.byteLength).fill(0xee);
-    const [chunk] = arrowEncoding.window(answer, (bytes) => used.subarray(0, bytes)).chunks;
-    expect(chunk!.buffer).toBe(used.buffer);
-    expect(Buffer.compare(chunk!, fresh!)).toBe(0);
+    const { fresh, used, again } = writtenTwice(arrowEncoding);
+    expect(again.buffer).toBe(used.buffer);
+    expect(Buffer.compare(again, fresh)).toBe(0);
   });
 
   it('numbers the dictionaries anew, wherever they are and in however many pieces they came', () => {

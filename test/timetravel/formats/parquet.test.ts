@@ -15,7 +15,7 @@ import { describe, expect, it } from 'vitest';
 import { DTYPES } from '../../../src/store/dtype.ts';
 import { parseFooter } from '../../../src/timetravel/formats/parquet-footer.ts';
 import { parquetEncoding } from '../../../src/timetravel/formats/parquet.ts';
-import { rowsOf, sampleRows, wholeOf } from './read-back.ts';
+import { EDGES, rowsOf, sampleRows, wholeOf, writtenTwice } from './read-back.ts';
 import {
   sampleAnswer,
   sampleNumbers,
@@ -57,11 +57,7 @@ describe('an answer in Parquet', () => {
     }
   });
 
-  it.each([
-    ['no row', 0, undefined],
-    ['no vector', 9, () => false],
-    ['a vector in each row', 9, () => true],
-  ])('may have %s', (_, rows, present) => {
+  it.each(EDGES)('may have %s', (_, rows, present) => {
     const shape = { dim: 3, dtype: 'float32' as const, ...(present && { present }) };
     const file = wholeOf(parquetEncoding, [sampleAnswer(0, rows, shape)]);
     expect(rowsOf(read(file))).toEqual(sampleRows(0, rows, shape));
@@ -104,12 +100,9 @@ describe('an answer in Parquet', () => {
   });
 
   it('is the same in memory that was used before', () => {
-    const answer = sampleAnswer(0, 50, { dim: 3, dtype: 'float16' });
-    const [fresh] = parquetEncoding.window(answer).chunks;
-    const used = new Uint8Array(2 * fresh!.byteLength).fill(0xee);
-    const [chunk] = parquetEncoding.window(answer, (bytes) => used.subarray(0, bytes)).chunks;
-    expect(chunk!.buffer).toBe(used.buffer);
-    expect(Buffer.compare(chunk!, fresh!)).toBe(0);
+    const { fresh, used, again } = writtenTwice(parquetEncoding);
+    expect(again.buffer).toBe(used.buffer);
+    expect(Buffer.compare(again, fresh)).toBe(0);
   });
 
   it('tells the summary and who wrote it in its footer', async () => {

@@ -3,6 +3,7 @@ import { type Table, Vector } from 'apache-arrow';
 import type { Answer, Encoding } from '../../../src/timetravel/formats/answer.ts';
 import {
   isPresent,
+  sampleAnswer,
   sampleNumbers,
   sampleRow,
   type SampleShape,
@@ -26,6 +27,22 @@ export function wholeOf<Meta>(
       summary,
     ),
   ]);
+}
+
+/** Rows of an answer that may well be there: none, or rows that are all misses, or all hits. */
+export const EDGES: [string, number, SampleShape['present']][] = [
+  ['no row', 0, undefined],
+  ['no vector', 9, () => false],
+  ['a vector in each row', 9, () => true],
+];
+
+/** A window's bytes in new memory, and in memory that was used before. */
+export function writtenTwice(encoding: Encoding<unknown>) {
+  const answer = sampleAnswer(0, 50, { dim: 3, dtype: 'float16' });
+  const fresh = encoding.window(answer).chunks[0]!;
+  const used = new Uint8Array(2 * fresh.byteLength).fill(0xee);
+  const again = encoding.window(answer, (bytes) => used.subarray(0, bytes)).chunks[0]!;
+  return { fresh, used, again };
 }
 
 /** A table's rows, each as an object; moments in milliseconds, as apache-arrow has them. */

@@ -14,7 +14,7 @@ import {
 import type { JoinPlan } from '../../../src/timetravel/join/plan.ts';
 import type { SpineWindow } from '../../../src/timetravel/spine/window.ts';
 import { REASONS, STATUSES } from '../../../src/timetravel/status.ts';
-import { planOf, refOf } from '../../support/joins.ts';
+import { planOf, refOf } from '../../support/join-plan.ts';
 import { batchOf, TestClock, testStore, viewOf } from '../../support/store.ts';
 import { windowOf, windowWith } from '../spine/spine.ts';
 

@@ -4,7 +4,8 @@ import type { Store } from '../../../src/store/store.ts';
 import type { JoinPlan } from '../../../src/timetravel/join/plan.ts';
 import { streamJoin } from '../../../src/timetravel/join/stream.ts';
 import { readSpineStream } from '../../../src/timetravel/spine/source.ts';
-import { planOf as arrowPlanOf, testPool } from '../../support/joins.ts';
+import { planOf as arrowPlanOf } from '../../support/join-plan.ts';
+import { testPool } from '../../support/joins.ts';
 import { batchOf, type TestRow, testStore } from '../../support/store.ts';
 
 type Row = Record<string, unknown>;

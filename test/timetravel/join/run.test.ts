@@ -15,14 +15,13 @@ import { JoinThread } from '../../../src/timetravel/join/thread.ts';
 import type { WindowDone } from '../../../src/timetravel/join/window-done.ts';
 import { gather, resolveSpine } from '../../../src/timetravel/lookup.ts';
 import { ANY_AGE } from '../../../src/timetravel/question.ts';
-import { openSpineFile } from '../../../src/timetravel/spine/source.ts';
+import { openSpineFile, readSpineStream } from '../../../src/timetravel/spine/source.ts';
 import { REASONS, STATUSES } from '../../../src/timetravel/status.ts';
 import { seeded } from '../../model/random.ts';
+import { planOf, refOf } from '../../support/join-plan.ts';
 import {
   arrowSpine,
   checksumsIn,
-  planOf,
-  refOf,
   sourceOf,
   type SpineRow,
   targetIn,
@@ -516,4 +515,33 @@ test('a join that cannot tell how far an earlier run has numbered vectors fails 
   rmSync(idsPathOf(target.shard(0, 0)));
   const again = windowsOf({ ...asked, source: sourceOf(spine, 20), done });
   await expect(again).rejects.toThrow('ENOENT');
+});
+
+test('a join of an empty spine that goes on has its one window, and no second one', async () => {
+  const store = await filledStore();
+  const asked = { store, pool, plan: planOf(store), target: targetIn() };
+  const done = await windowsOf({ ...asked, source: sourceOf(arrowSpine([]), 10) });
+  expect(done).toHaveLength(1);
+  expect(await windowsOf({ ...asked, source: sourceOf(arrowSpine([]), 10), done })).toEqual([]);
+});
+
+test('the first rows of a stream are answered while more of the spine is still to come', async () => {
+  const store = await filledStore();
+  const more = Promise.withResolvers<void>();
+  const line = `${JSON.stringify({ job_id: 'e1', event_timestamp: '2026-01-01T00:00:00Z' })}\n`;
+  async function* spine() {
+    yield Buffer.from(line.repeat(15));
+    await more.promise;
+    yield Buffer.from(line);
+  }
+  const limits = { rowsMax: 10, bytesMax: 2 ** 20, lineBytesMax: 2 ** 16 };
+  const source = readSpineStream(spine(), 'ndjson', limits);
+  const plan = planOf(store, { format: 'ndjson' });
+  const { signal } = new AbortController();
+  const windows = runJoin({ store, pool, plan, source, target: 'stream', signal });
+  expect((await windows.next()).value).toMatchObject({ firstRow: 0, rows: 10 });
+  more.resolve();
+  const rest: number[] = [];
+  for await (const { rows } of windows) rest.push(rows);
+  expect(rest).toEqual([6, 0]);
 });

@@ -5,8 +5,10 @@ import {
   Bool,
   CompressionType,
   compressionRegistry,
+  type Data,
   Dictionary,
   Field,
+  FixedSizeBinary,
   FixedSizeList,
   Float32,
   Int32,
@@ -30,7 +32,7 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 import fc from 'fast-check';
-import { compressFrameSync, decompressFrameSync } from 'lz4-napi';
+import { compressFrameSync } from 'lz4-napi';
 import { expect, test } from 'vitest';
 
 import type { TidemarkError } from '../../../src/ground/errors.ts';
@@ -160,13 +162,19 @@ test('an empty spine is one piece of no rows, with its schema', async () => {
 const STREAM = tableToIPC(tableOf({ id: vectorFromArray(['a', 'b'], new Utf8()) }), 'stream');
 
 test.each([
-  ['nothing', Buffer.alloc(0), 'it does not begin with a schema'],
+  ['nothing', Buffer.alloc(0), 'it is empty; expected a schema and record batches'],
+  ['nothing in a frame', Buffer.from('ARROW1\0\0'), 'it does not begin with a schema'],
   ['another format', Buffer.from('{"id":"a"}\n{"id":"b"}\n'), 'its first bytes are no message'],
   ['garbage', Buffer.alloc(64, 0x11), 'its first bytes are no message'],
   [
     'two columns of one name',
-    tableToIPC(new Table([twins()]), 'stream'),
+    tableToIPC(new Table([twins('id')]), 'stream'),
     'the spine has two columns id',
+  ],
+  [
+    'a column without a name',
+    tableToIPC(new Table([twins('')]), 'stream'),
+    'column 2 of the spine has no name',
   ],
 ])('%s is refused', async (_name, spine, message) => {
   await expect(windowOf(spine, 'arrow')).rejects.toMatchObject({
@@ -175,9 +183,9 @@ test.each([
   });
 });
 
-function twins(): RecordBatch {
+function twins(second: string): RecordBatch {
   const [data] = vectorFromArray(['a'], new Utf8()).data;
-  const fields = [new Field('id', new Utf8()), new Field('id', new Utf8())];
+  const fields = [new Field('id', new Utf8()), new Field(second, new Utf8())];
   const children = [data!, data!];
   return new RecordBatch(
     new Schema(fields),
@@ -255,33 +263,137 @@ test('a file on the disk is read by its footer, and refused where that is damage
   }
 });
 
+/**
+ * A hundred rows of a text, compressed, and in front of them what `told` makes of their length. (What
+ * apache-arrow has in front of a buffer is how long it is once it is compressed.)
+ */
+function compressed(text: string, told: (bytes: number) => bigint = BigInt): Buffer {
+  const codec = compressionRegistry.get(CompressionType.LZ4_FRAME)!;
+  const buffers: { bytes: number; packed: Buffer }[] = [];
+  const encode = (bytes: Uint8Array) => {
+    const packed = compressFrameSync(Buffer.from(bytes));
+    buffers.push({ bytes: bytes.length, packed });
+    return packed;
+  };
+  compressionRegistry.set(CompressionType.LZ4_FRAME, { ...codec, encode });
+  const texts = Array.from({ length: 100 }, () => text);
+  const table = new Table({ text: vectorFromArray(texts, new Utf8()) });
+  const compressionType = CompressionType.LZ4_FRAME;
+  const stream = RecordBatchStreamWriter.writeAll(table, { compressionType }).toUint8Array(true);
+  const spine = Buffer.from(stream);
+  for (const { bytes, packed } of buffers) {
+    const length = bytes < text.length * 100 ? BigInt(bytes) : told(text.length * 100);
+    if (packed.length < bytes) spine.writeBigInt64LE(length, spine.indexOf(packed) - 8);
+  }
+  return spine;
+}
+
 test('a compressed batch counts with the bytes that it becomes', async () => {
-  compressionRegistry.set(CompressionType.LZ4_FRAME, {
-    encode: (bytes) => compressFrameSync(Buffer.from(bytes)),
-    decode: (bytes) => decompressFrameSync(Buffer.from(bytes)),
-  });
-  const text = 'a'.repeat(2_000);
-  const table = new Table({
-    text: vectorFromArray(
-      Array.from({ length: 100 }, () => text),
-      new Utf8(),
-    ),
-  });
-  const bytes = Buffer.from(
-    RecordBatchStreamWriter.writeAll(table, {
-      compressionType: CompressionType.LZ4_FRAME,
-    }).toUint8Array(true),
-  );
+  const bytes = compressed('a'.repeat(2_000));
   expect(bytes.length).toBeLessThan(10_000);
-  // In front of a buffer stands how long it was; apache-arrow writes how long it is now.
-  const length = Buffer.alloc(8);
-  length.writeBigInt64LE(BigInt(compressFrameSync(Buffer.from(text.repeat(100))).length));
-  const at = bytes.indexOf(length);
-  bytes.writeBigInt64LE(200_000n, at);
   const pieces = await piecesOf(bytes, 'arrow', { bytesMax: 50_000 });
   expect(pieces.map(({ rows }) => rows)).toEqual([20, 20, 20, 20, 20]);
   expect(rowsOf(await windowsOf(pieces))).toHaveLength(100);
   // More than memory has.
-  bytes.writeBigInt64LE(2n ** 40n, at);
-  await expect(piecesOf(bytes, 'arrow')).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+  const large = compressed('a'.repeat(2_000), () => 2n ** 40n);
+  await expect(piecesOf(large, 'arrow')).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+});
+
+test.each([
+  ['less', (bytes: number) => BigInt(bytes) / 100n],
+  ['a byte less', (bytes: number) => BigInt(bytes) - 1n],
+  ['a byte more', (bytes: number) => BigInt(bytes) + 1n],
+  ['nothing', () => 0n],
+  ['a negative number', () => -2n],
+])('a compressed buffer that says %s of its bytes is refused', async (_name, told) => {
+  const bytes = compressed('b'.repeat(10_000), told);
+  await expect(windowOf(bytes, 'arrow', { bytesMax: 2 ** 30 })).rejects.toMatchObject({
+    code: 'BAD_REQUEST',
+    message: expect.stringMatching(/a buffer has|a batch of it is damaged/),
+  });
+});
+
+test('a buffer of LZ4 that becomes a thousand times what it says is refused before it does', async () => {
+  const large = compressed('c'.repeat(2 ** 20), () => 65_536n);
+  const before = process.memoryUsage().rss;
+  let most = before;
+  const codec = compressionRegistry.get(CompressionType.LZ4_FRAME)!;
+  compressionRegistry.set(CompressionType.LZ4_FRAME, {
+    decode: (bytes) => {
+      try {
+        return codec.decode!(bytes);
+      } finally {
+        most = Math.max(most, process.memoryUsage().rss);
+      }
+    },
+  });
+  await expect(windowOf(large, 'arrow', { bytesMax: 2 ** 30 })).rejects.toMatchObject({
+    code: 'BAD_REQUEST',
+    message: expect.stringContaining('a buffer has more than the 65536 bytes that it says'),
+  });
+  // It would be 100 MiB.
+  expect(most - before).toBeLessThan(50 * 2 ** 20);
+});
+
+test.each([2 ** 31 - 1, -1, 2 ** 24 + 1])(
+  'a schema of lists or bytes of the fixed size %d is refused',
+  async (size) => {
+    const types = [
+      new FixedSizeList(size, new Field('item', new Null(), true)),
+      new FixedSizeBinary(size),
+    ];
+    for (const type of types) {
+      const writer = new RecordBatchStreamWriter();
+      writer.reset(undefined, new Schema([new Field('wide', type, true)]));
+      writer.close();
+      // oxlint-disable-next-line no-await-in-loop
+      await expect(windowOf(writer.toUint8Array(true), 'arrow')).rejects.toMatchObject({
+        code: 'BAD_REQUEST',
+        message: expect.stringContaining('a message of it is damaged'),
+      });
+    }
+  },
+);
+
+test('rows of a fixed size that lack their values are refused', async () => {
+  const columns = [
+    makeData({
+      type: new FixedSizeList(1_000_000, item(new Int32())),
+      length: 2,
+      nullCount: 0,
+      child: vectorFromArray([1, 2], new Int32()).data[0]!,
+    }),
+    makeData({
+      type: new FixedSizeBinary(1_000_000),
+      length: 2,
+      nullCount: 0,
+      data: new Uint8Array(8),
+    }),
+  ];
+  for (const data of columns) {
+    const spine = tableToIPC(tableOf({ wide: new Vector([data as Data]) }), 'stream');
+    // oxlint-disable-next-line no-await-in-loop
+    await expect(windowOf(spine, 'arrow')).rejects.toMatchObject({
+      code: 'BAD_REQUEST',
+      message: expect.stringContaining('a column has fewer values than its rows'),
+    });
+  }
+});
+
+test('a footer that says it has more than its bytes can hold is refused before anything is made of it', async () => {
+  const path = join(tempDirectory(), 'spine.arrow');
+  const { batches } = tableOf({ id: vectorFromArray(['a', 'b'], new Utf8()) });
+  const file = Buffer.from(RecordBatchFileWriter.writeAll(batches).toUint8Array(true));
+  const end = file.length - 10;
+  for (let at = end - file.readInt32LE(end); at < end; at += 4) {
+    const changed = Buffer.from(file);
+    changed.writeUInt32LE(0x0f_ff_ff_ff, at);
+    writeFileSync(path, changed);
+    // oxlint-disable-next-line no-await-in-loop
+    const ended = await openSpineFile(path, 'arrow', LIMITS)
+      .then(async (source) => windowsOf(await Array.fromAsync(source.pieces())))
+      .catch((error: unknown) => error as TidemarkError);
+    const code = ended instanceof Error ? ended.code : undefined;
+    expect([undefined, 'BAD_REQUEST', 'LIMIT_EXCEEDED'], `byte ${at}`).toContain(code);
+  }
 });

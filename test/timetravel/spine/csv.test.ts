@@ -44,6 +44,9 @@ test.each([
   ['a,b\n1,2\n3,"4"5\n', 'the quotes of the CSV are not in order'],
   ['a,b\n1,2\n3"x"y,4\n', 'the quotes of the CSV are not in order'],
   ['a,,c\n', 'column 2 of the CSV has no name'],
+  ['a,"",c\n', 'column 2 of the CSV has no name'],
+  ['', 'the CSV is empty, expected a first line with the names of its columns'],
+  ['\n\r\n', 'the CSV is empty'],
   ['a,b,a\n', 'the spine has two columns a'],
   [Buffer.from([0x61, 0x0a, 0xff]), 'not UTF-8, at or after line 2'],
 ])('%j is refused: %s', async (spine, message) => {
@@ -67,8 +70,7 @@ test('column_types that names no column is refused', async () => {
   );
 });
 
-test('an empty CSV is one piece of no rows, with the columns that its header names', async () => {
-  expect((await windowOf('', 'csv')).batch.schema.names).toEqual([]);
+test('a CSV of a header alone is one piece of no rows, with the columns that it names', async () => {
   const window = await windowOf('id,at', 'csv');
   expect([window.batch.numRows, window.batch.schema.names]).toEqual([0, ['id', 'at']]);
 });

@@ -144,6 +144,13 @@ test('an empty spine is one piece of no rows', async () => {
   }
 });
 
+test('a column without a name passes through lines, and is no column of an answer in columns', async () => {
+  const spine = '{"id":"a"}\n{"":1}';
+  const { lines } = await windowOf(spine, 'ndjson', {}, { loose: true });
+  expect(lines!.map(String)).toEqual(['{"id":"a"', '{"":1']);
+  await expect(windowOf(spine, 'ndjson')).rejects.toThrow('column 2 of the spine has no name');
+});
+
 test('a column __proto__ is a column like another', async () => {
   const window = await windowOf('{"__proto__":"a","constructor":"b"}', 'ndjson');
   expect(window.batch.getChild('__proto__')!.get(0)).toBe('a');
