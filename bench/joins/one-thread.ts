@@ -11,14 +11,14 @@ import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/ground/time.ts';
 import { openPinned, pinVersion } from '../../src/store/pinned-version.ts';
 import { openStore } from '../../src/store/store.ts';
-import type { VectorColumn } from '../../src/timetravel/formats/answer.ts';
-import { encodeFile } from '../../src/timetravel/formats/encodings.ts';
-import { FileWriter } from '../../src/timetravel/join/file-writer.ts';
 import {
   answerOf,
   type ResolvedWindow,
   resolveRows,
+  type StagingColumn,
 } from '../../src/timetravel/join/join-window.ts';
+import { KeptMemory } from '../../src/timetravel/join/kept-memory.ts';
+import { writePart } from '../../src/timetravel/join/part.ts';
 import { windowLimits } from '../../src/timetravel/join/run.ts';
 import { readPiece } from '../../src/timetravel/spine/read.ts';
 import { openSpineFile } from '../../src/timetravel/spine/source.ts';
@@ -28,15 +28,20 @@ import { type Stages, THREADS } from './peer.ts';
 
 /** What an export may have by default. */
 const MEMORY_BYTES = 2 ** 30;
+const HASHED = Buffer.alloc(16 * 2 ** 20);
 
 const [what, directory = '', spine = ''] = process.argv.slice(2);
 const store = openStore(directory, systemClock);
-const plan = planOf(store, { format: 'parquet' });
+// Without vectors in its rows, where none are wanted: windows are as large as they may be then.
+const plan = planOf(store, {
+  format: 'parquet',
+  vectors: what === 'write' ? 'inline' : 'ref',
+});
 const limits = { ...windowLimits(plan, MEMORY_BYTES, THREADS), lineBytesMax: 2 ** 20 };
-let memory = new Uint8Array();
+const memory = new KeptMemory();
 
 for await (const path of createInterface({ input: process.stdin })) {
-  const stages = { read: 0, resolve: 0, lay_out: 0, gather: 0, sha256: 0, write: 0 };
+  const stages = { read: 0, resolve: 0, gather: 0, sha256: 0, write: 0 };
   const winners = { count: 0, sum: 0n };
   const pin = pinVersion(store.version('job', 'v1'));
   const versions = [openPinned(pin.version)];
@@ -73,36 +78,31 @@ function count({ resolutions }: ResolvedWindow, winners: { count: number; sum: b
 
 function write(resolved: ResolvedWindow, path: string, stages: Stages): void {
   const began = performance.now();
-  let gathered = 0;
   const answer = answerOf(resolved);
-  const vectors = answer.vectors.map((column): VectorColumn => {
-    const gather: VectorColumn['gather'] = (out, offsets) => {
-      const start = performance.now();
-      column.gather(out, offsets);
-      gathered += performance.now() - start;
-    };
-    return { ...column, gather };
-  });
-  const schema = { schema: answer.batch.schema, vectors };
-  const chunks = encodeFile('parquet', schema, { ...answer, vectors }, '{}', room);
-  const encoded = performance.now();
-  const file = new FileWriter(path);
-  for (const chunk of chunks) file.write(chunk);
-  file.finish(resolved.window.batch.numRows);
+  let gathered = 0;
+  const timed = <Result>(work: () => Result): Result => {
+    const start = performance.now();
+    const result = work();
+    gathered += performance.now() - start;
+    return result;
+  };
+  const vectors = answer.vectors.map((column): StagingColumn => ({
+    ...column,
+    stage: (sliceRows, keep) => {
+      const staged = timed(() => column.stage(sliceRows, keep));
+      return { copy: (slice, out, offsets) => timed(() => staged.copy(slice, out, offsets)) };
+    },
+  }));
+  const { bytes } = writePart(path, 'parquet', { ...answer, vectors }, '{}', memory);
   const written = performance.now();
-  // Once more, alone: the file was hashed while it was written.
+  // As many bytes again, alone: the file was hashed while it was written.
   const hash = createHash('sha256');
-  for (const chunk of chunks) hash.update(chunk);
+  for (let left = bytes; left > 0; left -= HASHED.byteLength) {
+    hash.update(left < HASHED.byteLength ? HASHED.subarray(0, left) : HASHED);
+  }
   hash.digest();
   const hashed = performance.now() - written;
-  stages.lay_out += encoded - began - gathered;
   stages.gather += gathered;
   stages.sha256 += hashed;
-  stages.write += written - encoded - hashed;
-}
-
-/** As a thread of an export has it: the same memory for each window. */
-function room(bytes: number): Uint8Array<ArrayBuffer> {
-  if (memory.byteLength < bytes) memory = new Uint8Array(bytes);
-  return memory.subarray(0, bytes);
+  stages.write += written - began - gathered - hashed;
 }

@@ -9,7 +9,6 @@ export const THREADS = 2;
 export interface Stages {
   read: number;
   resolve: number;
-  lay_out: number;
   gather: number;
   sha256: number;
   write: number;

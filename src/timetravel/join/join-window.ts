@@ -74,7 +74,7 @@ export function resolveRows(
 
 /** A column whose vectors can also be set down by slices of so many rows first. */
 export interface StagingColumn extends VectorColumn {
-  stage(sliceRows: number, keep: Keep): StagedVectors;
+  stage(sliceRows: number, keep: Keep): Pick<StagedVectors, 'copy'>;
 }
 
 /** An answer that can be written slice by slice. */

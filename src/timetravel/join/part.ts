@@ -69,7 +69,7 @@ function sliceOf(
   { batch, vectors, firstRow, lines, spineColumns }: WindowAnswer,
   slice: number,
   sliceRows: number,
-  staged: readonly StagedVectors[],
+  staged: readonly Pick<StagedVectors, 'copy'>[],
 ): Answer {
   const from = slice * sliceRows;
   const to = from + sliceRows;

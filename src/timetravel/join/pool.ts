@@ -2,7 +2,7 @@ import { TidemarkError } from '../../ground/errors.ts';
 import { JoinThread } from './thread.ts';
 
 /** A thread that nobody asks for so long gives its memory back, ms. */
-const IDLE_MS = 30_000;
+const IDLE_MS = 120_000;
 
 /** A thread, lent for one window. */
 export interface LentThread {
