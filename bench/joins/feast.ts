@@ -18,7 +18,7 @@ import { type Shape, shapeText } from './shape.ts';
 
 const ROUNDS = 1;
 /** A store that takes longer is not asked for ten times as many rows. */
-const PATIENCE_SECONDS = 60;
+const PATIENCE_SECONDS = 30;
 const SIZES = [1e4, 1e5, 1e6];
 const STORES = ['duckdb', 'dask'];
 const FEAST = join(import.meta.dirname, 'ask_feast.py');
