@@ -1,12 +1,13 @@
-import { openAsBlob, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { tableFromIPC, type Table } from 'apache-arrow';
-import { ParquetFile } from 'parquet-wasm/node';
+import type { RecordBatch } from 'apache-arrow';
 
 import { RevisionBatch } from '../../src/store/batch.ts';
+import { readPiece } from '../../src/timetravel/spine/read.ts';
+import { openSpineFile } from '../../src/timetravel/spine/source.ts';
 import { pythonWith, runPython } from '../../test/python.ts';
 import { TRAINER_PACKAGES } from '../../test/support/trainers.ts';
 import { openJobs } from '../measure.ts';
@@ -28,6 +29,7 @@ export interface JoinData {
 
 const GENERATOR = join(import.meta.dirname, 'generate.py');
 const BATCH = 5_000;
+const ROWS_READ = 131_072;
 
 /** Makes it, gives it to `work`, and removes it. Where: in the folder for temporary files. */
 export async function withData(
@@ -66,14 +68,14 @@ async function makeData(folder: string, shape: Shape): Promise<JoinData> {
 async function ingest(directory: string, history: string, dim: number): Promise<number> {
   const start = performance.now();
   const store = openJobs(directory, dim, 'float32');
-  const file = await ParquetFile.fromFile(await openAsBlob(history));
-  const groups = file.metadata().numRowGroups();
+  const limits = { rowsMax: ROWS_READ, bytesMax: 2 ** 26, lineBytesMax: 2 ** 20 };
+  const source = await openSpineFile(history, 'parquet', limits);
   // One batch is put together while the one before is on its way to the disk.
   let committed: Promise<unknown> = Promise.resolve();
-  for (let group = 0; group < groups; group++) {
-    const read = await file.read({ rowGroups: [group], batchSize: BATCH });
-    const table: Table = tableFromIPC(read.intoIPCStream());
-    for (const rows of batchesOf(table, dim)) {
+  for await (const piece of source.pieces()) {
+    const { batch } = await readPiece(piece);
+    for (let from = 0; from < batch.numRows; from += BATCH) {
+      const rows = rowsOf(batch.slice(from, from + BATCH), dim);
       await committed;
       committed = store.commit('job', 'v1', { rows });
     }
@@ -83,19 +85,18 @@ async function ingest(directory: string, history: string, dim: number): Promise<
   return (performance.now() - start) / 1_000;
 }
 
-function* batchesOf(table: Table, dim: number): Generator<RevisionBatch> {
-  for (const batch of table.batches) {
-    const rows = new RevisionBatch(dim * 4, batch.numRows);
-    const ids = batch.getChild('job_id')!;
-    const events = batch.getChild('event_timestamp')!.data[0]!.values as BigInt64Array;
-    const numbers = batch.getChild('vector')!.data[0]!.children[0]!.values as Float32Array;
-    for (let at = 0; at < batch.numRows; at++) {
-      rows.nextPayload().set(bytesOf(numbers, at * dim, dim));
-      const event = Number(events[at]);
-      rows.addRow(ids.get(at) as string, event, event, rows.addFilled());
-    }
-    yield rows;
+function rowsOf(batch: RecordBatch, dim: number): RevisionBatch {
+  const rows = new RevisionBatch(dim * 4, batch.numRows);
+  const ids = batch.getChild('job_id')!;
+  const events = batch.getChild('event_timestamp')!.data[0]!.values as BigInt64Array;
+  const vectors = batch.getChild('vector')!.data[0]!;
+  const numbers = vectors.children[0]!.values as Float32Array;
+  for (let at = 0; at < batch.numRows; at++) {
+    rows.nextPayload().set(bytesOf(numbers, at * dim, dim));
+    const event = Number(events[at]);
+    rows.addRow(ids.get(at) as string, event, event, rows.addFilled());
   }
+  return rows;
 }
 
 function bytesOf(numbers: Float32Array, from: number, count: number): Uint8Array {

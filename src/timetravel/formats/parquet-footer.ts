@@ -37,7 +37,14 @@ const FILE = {
 };
 const GROUP = { columns: 1, bytes: 2, rows: 3, fileOffset: 5, compressedBytes: 6 };
 const CHUNK = { fileOffset: 2, metadata: 3, indexes: [4, 5, 6, 7] };
-const COLUMN = { bytes: 6, compressedBytes: 7, dataPage: 9, indexPage: 10, dictionaryPage: 11 };
+const COLUMN = {
+  bytes: 6,
+  compressedBytes: 7,
+  dataPage: 9,
+  indexPage: 10,
+  dictionaryPage: 11,
+  bloomFilter: [14, 15],
+};
 const ELEMENT_CHILDREN = 5;
 
 /** A leaf column's pages in one row group, as Parquet describes them. Their places count from some start. */
@@ -101,11 +108,53 @@ export function encodeFooter({ columns, rowGroups, keyValues }: Footer): Uint8Ar
       [FILE.orders, LIST, structs(columns.flatMap(({ orders }) => orders))],
     ]),
   );
+  return withTrailer(footer);
+}
+
+function withTrailer(footer: Uint8Array): Uint8Array<ArrayBuffer> {
   const out = Buffer.allocUnsafeSlow(footer.byteLength + TRAILER_BYTES);
   out.set(footer);
   out.writeUInt32LE(footer.byteLength, footer.byteLength);
   out.set(MAGIC, footer.byteLength + 4);
   return out;
+}
+
+/** How many rows each row group has, by the bytes of a footer. */
+export function rowsOfGroups(footer: Uint8Array): number[] {
+  return structsIn(parseThrift(footer), FILE.rowGroups).map((group) =>
+    mustGetNumber(group, GROUP.rows),
+  );
+}
+
+/**
+ * A file of the row groups `from` up to `to` alone: where their pages lie in the file that the footer
+ * is of, and what stands behind them when the magic and these are all that is before it. What else
+ * the footer says stays.
+ */
+export function excerptOf(
+  footer: Uint8Array,
+  from: number,
+  to: number,
+): { extents: { start: number; end: number }[]; tail: Uint8Array<ArrayBuffer> } {
+  const whole = parseThrift(footer);
+  const groups = structsIn(whole, FILE.rowGroups)
+    .slice(from, to)
+    .map((group) => ({
+      rows: mustGetNumber(group, GROUP.rows),
+      columns: structsIn(group, GROUP.columns),
+    }));
+  const extents = groups.map(extentOf);
+  let at = MAGIC.byteLength;
+  const rowGroups = groups.map(({ rows, columns }, group) => {
+    const { start, end } = extents[group]!;
+    const by = at - start;
+    at += end - start;
+    return encodeGroup({ rows, columns: columns.map((chunk) => moved(chunk, by)) });
+  });
+  whole
+    .set(FILE.rows, { type: I64, value: groups.reduce((sum, { rows }) => sum + rows, 0) })
+    .set(FILE.rowGroups, { type: LIST, value: structs(rowGroups) });
+  return { extents, tail: withTrailer(encodeThrift(whole)) };
 }
 
 /** From where to where the pages of a row group lie. */
@@ -115,13 +164,14 @@ export function extentOf({ columns }: RowGroup): { start: number; end: number } 
   return { start: Math.min(...starts), end: Math.max(...ends) };
 }
 
-/** The chunk with its pages `by` bytes further on, and without indexes of pages: those stay behind. */
+/** The chunk with its pages `by` bytes further on, and without indexes and filters: those stay behind. */
 export function moved(chunk: ColumnChunk, by: number): ColumnChunk {
   const metadata = new Map(structIn(chunk, CHUNK.metadata));
   for (const id of [COLUMN.dataPage, COLUMN.indexPage, COLUMN.dictionaryPage]) {
     const place = numberIn(metadata, id);
     if (place !== undefined) metadata.set(id, { type: I64, value: place + by });
   }
+  for (const id of COLUMN.bloomFilter) metadata.delete(id);
   const copy = new Map(chunk);
   for (const id of CHUNK.indexes) copy.delete(id);
   return copy

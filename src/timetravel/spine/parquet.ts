@@ -1,4 +1,3 @@
-import { openAsBlob } from 'node:fs';
 import { stat } from 'node:fs/promises';
 
 import type { RecordBatch } from 'apache-arrow';
@@ -6,6 +5,7 @@ import type { ParquetFile, ReaderOptions, RecordBatch as WasmBatch } from 'parqu
 
 import { TidemarkError } from '../../ground/errors.ts';
 import { decodeBatches, hasDictionary } from './arrow.ts';
+import { type ParquetPart, partOf } from './parquet-part.ts';
 import type { ParquetPiece, SpineWindow } from './window.ts';
 
 /**
@@ -15,7 +15,7 @@ import type { ParquetPiece, SpineWindow } from './window.ts';
  * its own that nobody can catch, which would end the process. Here it fails the file.
  */
 async function withParquet<Result>(
-  path: string,
+  blob: Blob,
   use: (file: ParquetFile) => Promise<Result>,
 ): Promise<Result> {
   // Imported on first use: it is megabytes of code that most servers never need.
@@ -38,7 +38,7 @@ async function withParquet<Result>(
   }
 
   async function openAndUse(): Promise<Result> {
-    using file = await File.fromFile(await openAsBlob(path));
+    using file = await File.fromFile(blob);
     return await use(file);
   }
 }
@@ -46,16 +46,6 @@ async function withParquet<Result>(
 export function noParquet(cause: unknown): TidemarkError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new TidemarkError('BAD_REQUEST', `the spine cannot be read as Parquet: ${why}`, { cause });
-}
-
-/** How many rows the row groups of a file have, in order. */
-function groupRowsOf(file: ParquetFile): number[] {
-  using metadata = file.metadata();
-  return metadata.rowGroups().map((group) => {
-    const rows = group.numRows();
-    group.free();
-    return rows;
-  });
 }
 
 const FEW_PIECES = 4;
@@ -74,29 +64,34 @@ export async function readParquet(piece: ParquetPiece): Promise<SpineWindow> {
 }
 
 async function batchOf(piece: ParquetPiece): Promise<RecordBatch> {
-  const { path, firstRow, rows, isHeld } = piece;
+  const { path, rows, isHeld } = piece;
   const { size, mtimeMs } = await stat(path);
-  return withParquet(path, async (file) => {
-    const all = groupRowsOf(file);
-    const { rowGroups, offset } = groupsOf(all, firstRow, rows);
-    const [first] = rowGroups;
-    if (first === undefined) {
-      return decodeBatches(file.schema().intoIPCStream());
-    }
-    const groupRows = all[first]!;
-    const key = `${path} ${size} ${mtimeMs} ${first}`;
-    const isPart = rowGroups.length === 1 && rows < groupRows;
+  const { offset, groupRows, firstGroup, blob, close } = open(piece);
+  const read = withParquet(blob, async (file) => {
+    const [first = 0] = groupRows;
+    if (first === 0) return decodeBatches(file.schema().intoIPCStream());
+    const key = `${path} ${size} ${mtimeMs} ${firstGroup}`;
+    const isPart = groupRows.length === 1 && rows < first;
     if (!isPart || held?.key !== key) {
       held = undefined;
       // Other threads take most of the few pieces, and behind the last there is none.
-      const isAlone = !isPart || rows > groupRows / FEW_PIECES || offset + rows === groupRows;
-      if (isAlone || !isHeld) return decode(file, piece, { rowGroups, offset, limit: rows });
-      held = { key, batch: await decode(file, piece, { rowGroups, limit: groupRows }) };
+      const isAlone = !isPart || rows > first / FEW_PIECES || offset + rows === first;
+      if (isAlone || !isHeld) return decode(file, piece, { offset, limit: rows });
+      held = { key, batch: await decode(file, piece, { limit: first }) };
     }
     const { batch } = held;
-    if (offset + rows === groupRows) held = undefined;
+    if (offset + rows === first) held = undefined;
     return batch.slice(offset, offset + rows);
   });
+  return read.finally(close);
+}
+
+function open({ path, firstRow, rows }: ParquetPiece): ParquetPart {
+  try {
+    return partOf(path, firstRow, rows);
+  } catch (error) {
+    throw noParquet(error);
+  }
 }
 
 const STEPS = 16;
@@ -138,23 +133,4 @@ async function decode(
     parts.push(part);
   }
   return decodeBatches(...parts);
-}
-
-/** The row groups that hold these rows, and how far into the first of them they begin. */
-function groupsOf(
-  groups: readonly number[],
-  firstRow: number,
-  rows: number,
-): { rowGroups: number[]; offset: number } {
-  const rowGroups: number[] = [];
-  let [begin, offset] = [0, 0];
-  groups.forEach((groupRows, at) => {
-    const end = begin + groupRows;
-    if (end > firstRow && begin < firstRow + rows) {
-      if (rowGroups.length === 0) offset = firstRow - begin;
-      rowGroups.push(at);
-    }
-    begin = end;
-  });
-  return { rowGroups, offset };
 }

@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, statSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 import {
@@ -21,6 +21,13 @@ import { asyncBufferFromFile, parquetMetadataAsync } from 'hyparquet';
 import { Compression, Table, WriterPropertiesBuilder, writeParquet } from 'parquet-wasm/node';
 import { expect, test } from 'vitest';
 
+import {
+  encodeFooter,
+  extentOf,
+  MAGIC,
+  moved,
+  parseFooter,
+} from '../../../src/timetravel/formats/parquet-footer.ts';
 import { groupSizes } from '../../../src/timetravel/spine/parquet-sizes.ts';
 import { rangesOf } from '../../../src/timetravel/spine/parquet-source.ts';
 import { openSpineFile, type SpineLimits } from '../../../src/timetravel/spine/source.ts';
@@ -147,6 +154,39 @@ test('the rows of a file come back from pieces of any size, and in any order of 
       expect(rowsOf(windows.toReversed())).toEqual(ROWS);
       expect(windows.at(-1)!.nameOf(0)).toBe('row 1');
     }
+  }
+});
+
+/** The same file with its row groups so far from each other that the last one ends beyond `bytes`. */
+function spreadOut(path: string, bytes: number): string {
+  const file = readFileSync(path);
+  const footer = parseFooter(file);
+  const far = `${path}-far`;
+  const descriptor = openSync(far, 'w');
+  writeSync(descriptor, MAGIC, 0, MAGIC.byteLength, 0);
+  const step = Math.ceil(bytes / (footer.rowGroups.length - 1));
+  const rowGroups = footer.rowGroups.map((group, at) => {
+    const { start, end } = extentOf(group);
+    writeSync(descriptor, file, start, end - start, start + at * step);
+    return { ...group, columns: group.columns.map((chunk) => moved(chunk, at * step)) };
+  });
+  // What is between them takes no room on the disk.
+  const end = statSync(far).size;
+  const tail = encodeFooter({ ...footer, rowGroups });
+  writeSync(descriptor, tail, 0, tail.byteLength, end);
+  closeSync(descriptor);
+  return far;
+}
+
+test('a file longer than 32 bits can count is read as a short one', async () => {
+  const path = spreadOut(parquetFile(7), 9 * 2 ** 30);
+  expect(statSync(path).size).toBeGreaterThan(9 * 2 ** 30);
+  for (const rowsMax of [5, 14, 100]) {
+    // oxlint-disable-next-line no-await-in-loop
+    const source = await openSpineFile(path, 'parquet', { ...LIMITS, rowsMax });
+    // oxlint-disable-next-line no-await-in-loop
+    const pieces = await Array.fromAsync(source.pieces());
+    expect(rowsOf(await windowsOf(pieces))).toEqual(ROWS);
   }
 });
 
