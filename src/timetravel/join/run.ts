@@ -10,6 +10,8 @@ import { type Join, Windows } from './windows.ts';
 
 /** What a row takes in a thread beside its vectors, as measured: its columns, twice, its id, its answers. */
 const ROW_BYTES = 700;
+/** What a thread has however small its windows are: code, and memory that is kept or not yet collected. */
+const THREAD_BYTES = 64 * 2 ** 20;
 /** More than this at once gains nothing. */
 const ROWS_MAX = 524_288;
 
@@ -21,7 +23,8 @@ export function windowLimits(
 ): { rowsMax: number; bytesMax: number; threads: number } {
   const inline = refs.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
   const rowBytes = ROW_BYTES * refs.length + (vectors === 'inline' ? inline : 0);
-  const bytes = memoryBytes / threads;
+  const share = memoryBytes / threads;
+  const bytes = Math.max(share / 2, share - THREAD_BYTES);
   return {
     rowsMax: Math.max(1, Math.min(ROWS_MAX, Math.floor(bytes / rowBytes))),
     // Text is several times as large when it is read.
