@@ -18,7 +18,11 @@ export default defineConfig({
     maxWorkers: 2,
     reporters: ['default', './test/counts-reporter.ts'],
     projects: [
-      project('unit', ['ground', 'store', 'timetravel', 'api', 'ingest', 'cli', 'conformance'], 60),
+      project(
+        'unit',
+        ['ground', 'store', 'timetravel', 'api', 'ingest', 'cli', 'client', 'conformance'],
+        60,
+      ),
       project('model', ['model'], 300),
       project('crash', ['crash'], 300),
       project('kafka', ['kafka'], 300, { globalSetup: ['test/kafka/broker-setup.ts'] }),

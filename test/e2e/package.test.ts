@@ -25,4 +25,10 @@ test('the package that is packed installs elsewhere, and its command runs the de
     execFileSync(process.execPath, [command, ...args], { cwd: folder, encoding: 'utf8' });
   expect(run('--version').trim()).toBe(JSON.parse(npm(ROOT, 'pkg', 'get', 'version')));
   expect(run('demo')).toContain('LEAK');
+  const asked = "console.log(Object.keys(await import('tidemark/client')).toSorted().join())";
+  const names = execFileSync(process.execPath, ['--input-type=module', '-e', asked], {
+    cwd: folder,
+    encoding: 'utf8',
+  });
+  expect(names.trim()).toBe('TidemarkClient,TidemarkRefused,TidemarkUnreachable');
 });

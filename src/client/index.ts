@@ -1,0 +1,16 @@
+export { type ClientOptions, TidemarkClient } from './client.ts';
+export { TidemarkRefused, TidemarkUnreachable } from './errors.ts';
+export type { LookupAnswer, LookupResult, QuestionEcho, Reason, Status } from './lookup-answer.ts';
+export type {
+  CallOptions,
+  EntityId,
+  Lookup,
+  LookupRequest,
+  PushAnswer,
+  PushRecord,
+  PushRequest,
+  Question,
+  ScoreRequest,
+} from './requests.ts';
+export type { ScoreAnswer } from './score-answer.ts';
+export type { EntityVector } from './single-lookups.ts';
