@@ -34,14 +34,17 @@ export function msgpackAnswer({ question, isAged, results }: ResolvedLookups): B
 }
 
 const DTYPES = { float32: 'F32', float16: 'F16' } as const;
-const STATUS_WORDS = JSON.stringify(STATUSES);
-const REASON_WORDS = JSON.stringify(REASONS);
+export const STATUS_WORDS = JSON.stringify(STATUSES);
+export const REASON_WORDS = JSON.stringify(REASONS);
 
 /**
  * A safetensors file of the answer, in one buffer that the vectors are gathered straight into.
  * Nothing is allocated for a single row.
  */
-export function safetensorsAnswer({ question, isAged, results }: ResolvedLookups): Buffer {
+export function safetensorsAnswer(
+  { question, isAged, results }: ResolvedLookups,
+  room: (bytes: number) => Buffer<ArrayBuffer>,
+): Buffer {
   const tensors = results.flatMap(({ name, version: { dim, dtype }, resolution }): TensorSpec[] => {
     const rows = resolution.statuses.length;
     return [
@@ -58,7 +61,7 @@ export function safetensorsAnswer({ question, isAged, results }: ResolvedLookups
     statuses: STATUS_WORDS,
     reasons: REASON_WORDS,
   });
-  const file = allocateSafetensors(plan);
+  const file = allocateSafetensors(plan, room);
   results.forEach((result, at) => {
     const { statuses, reasons, events } = result.resolution;
     const [vector, event, status, reason] = plan.starts.slice(at * 4) as [
@@ -94,7 +97,7 @@ const WORD = 2 ** 32;
 const NOT_A_TIME_HIGH = -(2 ** 31);
 
 /** Times as int64, by halves: a BigInt a row would be garbage a row. */
-function writeTimes(times: Float64Array, out: Buffer, from: number): void {
+export function writeTimes(times: Float64Array, out: Buffer, from: number): void {
   const words = new Int32Array(out.buffer, out.byteOffset + from, times.length * 2);
   for (let row = 0; row < times.length; row++) {
     const time = times[row]!;

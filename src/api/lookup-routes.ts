@@ -1,3 +1,4 @@
+import { AnswerMemory } from './answer-memory.ts';
 import { msgpackAnswer, safetensorsAnswer } from './lookup-binary.ts';
 import { jsonAnswer } from './lookup-json.ts';
 import { resolveLookups } from './lookup.ts';
@@ -26,6 +27,7 @@ const DESCRIPTION =
 
 export async function lookupRoutes(server: ApiServer, context: Context): Promise<void> {
   takeMsgpack(server);
+  const memory = new AnswerMemory();
   const body = { schema: lookupBody };
   const packed = { schema: packedLookupAnswer };
   server.post(
@@ -77,7 +79,10 @@ export async function lookupRoutes(server: ApiServer, context: Context): Promise
         isMsgpack(request.mediaType ?? ''),
       );
       void reply.type(answerType);
-      if (answerType === SAFETENSORS_TYPE) return reply.send(safetensorsAnswer(resolved));
+      if (answerType === SAFETENSORS_TYPE) {
+        const room = (bytes: number) => memory.take(bytes, reply.raw);
+        return reply.send(safetensorsAnswer(resolved, room));
+      }
       if (isMsgpack(answerType)) return reply.send(msgpackAnswer(resolved));
       return reply.send(jsonAnswer(resolved, context.limits));
     },

@@ -3,12 +3,12 @@ import { formatInstant, type Micros, micros, parseInstant } from '../ground/time
 import { DELETED, type RevisionBatch } from '../store/batch.ts';
 import type { ModelVersion } from '../store/catalogue.ts';
 import { entityErased } from '../store/commit.ts';
-import { vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
 import { parseEntityId } from '../store/entity-id.ts';
 import type { TextInput } from './deps.ts';
 import { isPerhapsMisread } from './media.ts';
 import type { Rejection } from './problem.ts';
 import { type PushRecord, pushRecord } from './schemas/push.ts';
+import { writeSentVector } from './sent-vector.ts';
 
 /** What a row's vector is. */
 export const VECTOR = 0;
@@ -183,39 +183,9 @@ function jsonOf(fields: Record<string, unknown>): string {
   }
 }
 
-const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
-
 /** The payload that the vector became. Throws BAD_VECTOR. */
 function writeVector(vector: unknown, rules: RecordRules): number {
   const { version, batch } = rules.vectors();
-  const { dim, dtype } = version;
-  const out = batch.nextPayload();
-  if (Array.isArray(vector)) writeNumbers(numbersOnly(vector), dim, dtype, out);
-  else if (vector instanceof Uint8Array) writeBytes(vector, dim, dtype, out);
-  else if (typeof vector === 'string') writeBytes(bytesOf(vector), dim, dtype, out);
-  else {
-    throw new TidemarkError(
-      'BAD_VECTOR',
-      `got a vector of type ${typeof vector}, expected ${dim} numbers, or the ${vectorBytes(dim, dtype)} bytes of them`,
-    );
-  }
+  writeSentVector(vector, version, batch.nextPayload());
   return batch.addFilled();
-}
-
-/** JavaScript would take "1", true and null for numbers; nothing is cast silently (A14). */
-function numbersOnly(values: readonly unknown[]): readonly number[] {
-  for (let at = 0; at < values.length; at++) {
-    if (typeof values[at] !== 'number') {
-      const type = values[at] === null ? 'null' : typeof values[at];
-      throw new TidemarkError('BAD_VECTOR', `got ${type} at position ${at}, expected a number`);
-    }
-  }
-  return values as readonly number[];
-}
-
-function bytesOf(text: string): Uint8Array {
-  if (text.length % 4 !== 0 || !BASE64.test(text)) {
-    throw new TidemarkError('BAD_VECTOR', 'got a text that is not base64 with its padding');
-  }
-  return Buffer.from(text, 'base64');
 }

@@ -27,6 +27,7 @@ import { opsRoutes } from './ops.ts';
 import { pushRoutes } from './push-routes.ts';
 import { replicaRoutes } from './replica.ts';
 import type { Context } from './route.ts';
+import { scoreRoutes } from './score-routes.ts';
 import { timelineRoutes } from './timeline.ts';
 import { viewRoutes } from './views.ts';
 
@@ -77,6 +78,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
     viewRoutes,
     pushRoutes,
     lookupRoutes,
+    scoreRoutes,
     entityRoutes,
     timelineRoutes,
     explainRoutes,

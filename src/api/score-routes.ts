@@ -1,0 +1,125 @@
+import { allocateSafetensors, planSafetensors } from '../timetravel/formats/safetensors.ts';
+import { REASON_WORDS, STATUS_WORDS, writeTimes } from './lookup-binary.ts';
+import { wordsOf } from './lookup-json.ts';
+import {
+  isMsgpack,
+  JSON_TYPE,
+  MSGPACK_TYPES,
+  packMessage,
+  requireBody,
+  SAFETENSORS_TYPE,
+  takeMsgpack,
+} from './media.ts';
+import { columnTime, echoQuestion } from './question.ts';
+import type { ApiServer, Context } from './route.ts';
+import { problems } from './schemas/common.ts';
+import {
+  safetensorsScores,
+  type ScoreAnswer,
+  scoreAnswer,
+  type ScoreBody,
+  scoreBody,
+} from './schemas/score.ts';
+import { describeScores, scoreOthers, type Scores } from './score.ts';
+
+const DESCRIPTION =
+  'Compares one vector with those of many entities where they are stored, now or as of a moment: a number an entity instead of its vector. ' +
+  'The vector is an entity’s, of any feature view with the same dim, or is sent. Statuses, reasons and the question are those of a lookup.';
+
+export async function scoreRoutes(server: ApiServer, context: Context): Promise<void> {
+  takeMsgpack(server);
+  const body = { schema: scoreBody };
+  const answer = { schema: scoreAnswer };
+  server.post(
+    '/v1/score',
+    {
+      config: {
+        consumes: [JSON_TYPE, ...MSGPACK_TYPES],
+        produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES],
+      },
+      preValidation: requireBody,
+      schema: {
+        tags: ['time travel'],
+        summary: 'Score entities against a vector',
+        description: DESCRIPTION,
+        body: {
+          content: { [JSON_TYPE]: body, [MSGPACK_TYPES[0]]: body, [MSGPACK_TYPES[1]]: body },
+        },
+        response: {
+          200: {
+            description: 'One score an entity, in order.',
+            content: {
+              [JSON_TYPE]: answer,
+              [SAFETENSORS_TYPE]: { schema: safetensorsScores },
+              [MSGPACK_TYPES[0]]: answer,
+              [MSGPACK_TYPES[1]]: answer,
+            },
+          },
+          ...problems(
+            'BAD_REQUEST',
+            'BAD_TIMESTAMP',
+            'BAD_DURATION',
+            'BAD_VECTOR',
+            'VIEW_NOT_FOUND',
+            'VERSION_NOT_FOUND',
+            'SNAPSHOT_UNAVAILABLE',
+            'LIMIT_EXCEEDED',
+            'UNSUPPORTED_MEDIA_TYPE',
+            'STORE_CORRUPT',
+          ),
+        },
+      },
+    },
+    (request, reply) => {
+      const { answerType } = request;
+      const isPacked = isMsgpack(request.mediaType ?? '');
+      // As with lookups, nothing waits from here to the finished answer.
+      const scored = scoreOthers(context, request.body as ScoreBody, isPacked);
+      void reply.type(answerType);
+      if (answerType === SAFETENSORS_TYPE) return reply.send(safetensorsOf(scored));
+      const told = jsonOf(scored);
+      return reply.send(isMsgpack(answerType) ? packMessage(told) : told);
+    },
+  );
+}
+
+function jsonOf(scored: Scores): ScoreAnswer {
+  const { lookups, others, scores } = scored;
+  return {
+    snapshot: lookups.question.snapshot,
+    question: echoQuestion(lookups.question, lookups.isAged),
+    ...describeScores(scored),
+    ...wordsOf(others),
+    event_timestamps: Array.from(others.resolution.events, columnTime),
+    scores: Array.from(scores, (score) => (Number.isNaN(score) ? null : score)),
+  };
+}
+
+function safetensorsOf(scored: Scores): Buffer {
+  const { lookups, others, scores } = scored;
+  const { question, isAged } = lookups;
+  const { statuses, reasons, events } = others.resolution;
+  const shape = [scores.length];
+  const plan = planSafetensors(
+    [
+      { name: 'score', dtype: 'F32', shape },
+      { name: 'event_timestamp', dtype: 'I64', shape },
+      { name: 'status', dtype: 'U8', shape },
+      { name: 'reason', dtype: 'U8', shape },
+    ],
+    {
+      snapshot: String(question.snapshot),
+      question: JSON.stringify(echoQuestion(question, isAged)),
+      result: JSON.stringify(describeScores(scored)),
+      statuses: STATUS_WORDS,
+      reasons: REASON_WORDS,
+    },
+  );
+  const file = allocateSafetensors(plan);
+  const [score, event, status, reason] = plan.starts as [number, number, number, number];
+  new Float32Array(file.buffer, score, scores.length).set(scores);
+  writeTimes(events, file, event);
+  file.set(statuses, status);
+  file.set(reasons, reason);
+  return file;
+}

@@ -1,0 +1,42 @@
+import { TidemarkError } from '../ground/errors.ts';
+import { type Dtype, vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
+
+const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
+
+/**
+ * Writes a vector as somebody sent it: numbers, each rounded once to the dtype, or the bytes of
+ * them, as base64 or as they are. `out` has exactly one vector's bytes. Throws BAD_VECTOR.
+ */
+export function writeSentVector(
+  vector: unknown,
+  { dim, dtype }: { dim: number; dtype: Dtype },
+  out: Uint8Array,
+): void {
+  if (Array.isArray(vector)) writeNumbers(numbersOnly(vector), dim, dtype, out);
+  else if (vector instanceof Uint8Array) writeBytes(vector, dim, dtype, out);
+  else if (typeof vector === 'string') writeBytes(bytesOf(vector), dim, dtype, out);
+  else {
+    throw new TidemarkError(
+      'BAD_VECTOR',
+      `got a vector of type ${typeof vector}, expected ${dim} numbers, or the ${vectorBytes(dim, dtype)} bytes of them`,
+    );
+  }
+}
+
+/** JavaScript would take "1", true and null for numbers; nothing is cast silently (A14). */
+function numbersOnly(values: readonly unknown[]): readonly number[] {
+  for (let at = 0; at < values.length; at++) {
+    if (typeof values[at] !== 'number') {
+      const type = values[at] === null ? 'null' : typeof values[at];
+      throw new TidemarkError('BAD_VECTOR', `got ${type} at position ${at}, expected a number`);
+    }
+  }
+  return values as readonly number[];
+}
+
+function bytesOf(text: string): Uint8Array {
+  if (text.length % 4 !== 0 || !BASE64.test(text)) {
+    throw new TidemarkError('BAD_VECTOR', 'got a text that is not base64 with its padding');
+  }
+  return Buffer.from(text, 'base64');
+}
