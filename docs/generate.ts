@@ -61,6 +61,7 @@ const MEANINGS: Record<string, string> = {
   maintenance: 'The upkeep of the files.',
   backup: 'Backups.',
   exports: 'Training joins, and their answers as files.',
+  serving: 'Lookups.',
   skew_check: 'Whether what is served is what training joins find.',
   inference: 'How models run.',
   'kafka.brokers': 'Addresses as `host:port`.',

@@ -129,6 +129,16 @@ const exportsSchema = z.strictObject({
     .describe('Rows of one part of an export at most; as many as memory lets if not set.'),
 });
 
+const servingSchema = z.strictObject({
+  resident_bytes: z
+    .int()
+    .min(0)
+    .default(GIB / 2)
+    .describe(
+      'Memory for what lookups have read, so that they find it again without the file: vectors, and the newest revisions of entities; 0: none.',
+    ),
+});
+
 const skewSchema = z.strictObject({
   sample: z
     .number()
@@ -179,6 +189,7 @@ export const configSchema = z
     maintenance: maintenanceSchema.default(() => maintenanceSchema.parse({})),
     backup: backupSchema.default(() => backupSchema.parse({})),
     exports: exportsSchema.default(() => exportsSchema.parse({})),
+    serving: servingSchema.default(() => servingSchema.parse({})),
     skew_check: skewSchema.default(() => skewSchema.parse({})),
     inference: inferenceSchema.default(() => inferenceSchema.parse({})),
     remote_models: z

@@ -51,7 +51,8 @@ export interface Tidemark {
 export async function startTidemark(config: Config): Promise<Tidemark> {
   const logger = pino({ level: config.log_level, base: null });
   const runsOn = await probeProvider(config.inference.provider);
-  const store = openStore(config.data, systemClock);
+  const residentBytes = config.serving.resident_bytes;
+  const store = openStore(config.data, systemClock, { residentBytes });
   await refuseLeaderless(store, config);
   const registry = new Registry();
   const embedMetrics = new EmbedMetrics(registry);

@@ -148,6 +148,11 @@ function addStore(registry: Registry, store: Store): void {
   };
   gauge('tidemark_store_snapshot', 'The greatest durable seq.', () => store.snapshot);
   gauge('tidemark_store_waiting_rows', 'Rows that wait to be stored.', () => store.waitingRows);
+  gauge(
+    'tidemark_store_resident_bytes',
+    'Memory that keeps what lookups have read, of serving.resident_bytes.',
+    () => store.residentBytes,
+  );
   const perVersion = (what: keyof VersionCounts, help: string): void => {
     void new Gauge({
       name: `tidemark_store_${what}`,

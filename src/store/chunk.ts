@@ -51,8 +51,11 @@ export class Chunk {
   leastCreated = 0;
   leastSeq = 0;
   private cells: Float64Array = new Float64Array(HEADER_CELLS);
+  /** The cell that the header begins with. */
+  private start = 0;
+  /** The bytes that were pointed at last, and what of them was looked at. */
   private bytes: Uint8Array = new Uint8Array(this.cells.buffer);
-  private words: Uint32Array = new Uint32Array(this.cells.buffer);
+  private ofBytes = { cells: this.cells, words: new Uint32Array(this.cells.buffer) };
   private views: Uint8Array[] = [];
 
   /**
@@ -62,8 +65,10 @@ export class Chunk {
   point(bytes: Uint8Array, length: number, place?: string): this {
     if (bytes !== this.bytes) {
       this.bytes = bytes;
-      this.cells = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3);
-      this.words = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+      this.ofBytes = {
+        cells: new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3),
+        words: new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2),
+      };
       this.views = [];
     }
     const count = (length - HEADER_BYTES) / ROW_BYTES;
@@ -75,31 +80,50 @@ export class Chunk {
     }
     // One view a length, made once: lengths repeat, and a view per read would be garbage per read.
     const body = (this.views[count] ??= bytes.subarray(4, length));
-    if (crc32(body) !== this.words[0]) {
+    const { cells, words } = this.ofBytes;
+    if (crc32(body) !== words[0]) {
       throw corrupt(place, 'a timeline chunk does not have the checksum it was written with');
     }
-    this.count = count;
-    this.hasSealed = (this.words[1]! & FLAG_HAS_SEALED) !== 0;
-    this.leastKnown = this.cells[1]!;
-    this.leastCreated = this.cells[2]!;
-    this.leastSeq = this.cells[3]!;
+    this.show(cells, words, 0, count);
     return this;
   }
 
+  /** Shows the chunk of `count` revisions whose header begins with cell `start`, as it stands there. */
+  show(cells: Float64Array, words: Uint32Array, start: number, count: number): void {
+    this.cells = cells;
+    this.start = start;
+    this.count = count;
+    this.hasSealed = (words[start * 2 + 1]! & FLAG_HAS_SEALED) !== 0;
+    this.leastKnown = cells[start + 1]!;
+    this.leastCreated = cells[start + 2]!;
+    this.leastSeq = cells[start + 3]!;
+  }
+
+  /** How many cells it takes, the header included. */
+  get cellCount(): number {
+    return HEADER_CELLS + this.count * 5;
+  }
+
+  /** Copies them, as they are, from `to` on. */
+  copyCells(out: Float64Array, to: number): void {
+    const { cells, start, cellCount } = this;
+    for (let at = 0; at < cellCount; at++) out[to + at] = cells[start + at]!;
+  }
+
   event(at: number): number {
-    return this.cells[HEADER_CELLS + at]!;
+    return this.cells[this.start + HEADER_CELLS + at]!;
   }
   known(at: number): number {
-    return this.cells[HEADER_CELLS + this.count + at]!;
+    return this.cells[this.start + HEADER_CELLS + this.count + at]!;
   }
   created(at: number): number {
-    return this.cells[HEADER_CELLS + this.count * 2 + at]!;
+    return this.cells[this.start + HEADER_CELLS + this.count * 2 + at]!;
   }
   seq(at: number): number {
-    return this.cells[HEADER_CELLS + this.count * 3 + at]!;
+    return this.cells[this.start + HEADER_CELLS + this.count * 3 + at]!;
   }
   vectorId(at: number): number {
-    return this.cells[HEADER_CELLS + this.count * 4 + at]!;
+    return this.cells[this.start + HEADER_CELLS + this.count * 4 + at]!;
   }
 
   revision(at: number): Revision {
@@ -114,9 +138,10 @@ export class Chunk {
 
   /** How many revisions have an event time at or before `event`: the last of them is at one less. */
   countAtOrBefore(event: number): number {
-    const cells = this.cells;
-    let low = HEADER_CELLS;
-    let high = HEADER_CELLS + this.count;
+    const { cells } = this;
+    const first = this.start + HEADER_CELLS;
+    let low = first;
+    let high = first + this.count;
     // Most questions are about the newest revision.
     if (cells[high - 1]! <= event) return this.count;
     while (low < high) {
@@ -124,7 +149,7 @@ export class Chunk {
       if (cells[middle]! <= event) low = middle + 1;
       else high = middle;
     }
-    return low - HEADER_CELLS;
+    return low - first;
   }
 
   /** Where a revision of this order belongs: after all that do not come after it (A2). */

@@ -55,7 +55,7 @@ export async function compactVersion(
   try {
     rmSync(folder, { recursive: true, force: true });
     const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
-    fresh = new VersionFiles(folder, dim, dtype);
+    fresh = new VersionFiles(folder, dim, dtype, { memory: old.memory });
     const since = Math.min(writer.snapshot, erasedUpTo);
     const parts = { catalogue, writer, version, fresh, signal };
     dropped = await copyAndSwitch(parts, { number, since }, onProgress);

@@ -119,6 +119,8 @@ export class Environment {
   private root: RootDatabase<Bytes>;
   private pins = 0;
   private unpinned = Promise.withResolvers<void>();
+  private committed: (() => void)[] = [];
+  private writing = false;
 
   /**
    * Opens the environment in `folder`, creating it where there is none. Read-only, it must be there,
@@ -166,16 +168,22 @@ export class Environment {
     requireFree(dirname(this.file), COMMIT_BYTES + bytes);
     let transaction = Number.POSITIVE_INFINITY;
     try {
-      return await this.root.childTransaction(() => {
+      const done = await this.root.childTransaction(() => {
         transaction = this.root.getWriteTxnId();
-        return work();
+        return this.write(work);
       });
+      this.noteCommit();
+      return done;
     } catch (error) {
       const reason = (error as { commitError?: Promise<never> }).commitError;
       // Otherwise it was `work` that threw.
-      if (reason === undefined) throw error;
+      if (reason === undefined) {
+        this.noteCommit();
+        throw error;
+      }
       const cause: unknown = await reason.catch((why: unknown) => why);
       await this.settle();
+      this.noteCommit();
       if (this.lastTransaction() < transaction) throw cause;
       throw new NotFlushed(String(cause), { cause });
     }
@@ -209,7 +217,36 @@ export class Environment {
   /** As `commit`, and durable when it returns; holds up the thread meanwhile. */
   commitSync<T>(work: () => T): T {
     requireFree(dirname(this.file), COMMIT_BYTES);
-    return this.root.transactionSync(work);
+    try {
+      return this.root.transactionSync(() => this.write(work));
+    } finally {
+      this.noteCommit();
+    }
+  }
+
+  /** Whether this is asked within a commit. */
+  get isWriting(): boolean {
+    return this.writing;
+  }
+
+  /** `listen` hears when what was written last is to be read, or never will be. */
+  afterCommit(listen: () => void): void {
+    this.committed.push(listen);
+  }
+
+  private write<T>(work: () => T): T {
+    this.writing = true;
+    try {
+      return work();
+    } finally {
+      this.writing = false;
+    }
+  }
+
+  private noteCommit(): void {
+    if (this.committed.length === 0) return;
+    this.refresh();
+    for (const listen of this.committed) listen();
   }
 
   /** Lets reads of this turn see what has been committed since its first read. */

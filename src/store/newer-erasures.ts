@@ -148,7 +148,9 @@ async function lastRevision(catalogue: Catalogue): Promise<number> {
   for (const { name, versions } of catalogue.views()) {
     for (const { version, dim, dtype } of Object.values(versions)) {
       try {
-        const files = new VersionFiles(catalogue.filesOf(name, version), dim, dtype, 'read-only');
+        const files = new VersionFiles(catalogue.filesOf(name, version), dim, dtype, {
+          mode: 'read-only',
+        });
         last = Math.max(last, files.log.lastSeq());
         await files.close();
       } catch {

@@ -25,6 +25,7 @@ import { maintain, type Maintained, type MaintenanceSettings } from './maintain.
 import { Maintenance } from './maintenance.ts';
 import { isBackup, type Manifest } from './manifest.ts';
 import { Replica } from './replica.ts';
+import { type ResidentMemory, residentMemory } from './resident-budget.ts';
 import { abandonRestore, finishRestore } from './swap.ts';
 import { upgradeDirectory } from './upgrade.ts';
 import type { VersionStore } from './version-store.ts';
@@ -37,6 +38,8 @@ export interface Store {
   /** Everything at and below this seq is durable: the snapshot that reads are bounded by (A9). */
   readonly snapshot: number;
   readonly waitingRows: number;
+  /** Memory that keeps what lookups have read. */
+  readonly residentBytes: number;
   /** Why nothing can be written any more; undefined while all is well. */
   readonly failure: string | undefined;
   /** Why the last write was refused, as by a full disk; undefined once one has gone through. */
@@ -101,6 +104,11 @@ export interface Store {
   close(): Promise<void>;
 }
 
+export interface StoreOptions {
+  /** Memory for what lookups have read, so that they find it again without the file; none by default. */
+  residentBytes?: number;
+}
+
 export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention' | 'history'>;
 
 /**
@@ -108,9 +116,14 @@ export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention' | 'history'
  * where it has an older one.
  * Throws STORE_LOCKED, STORE_FORMAT, STORE_CORRUPT, STORE_UNAVAILABLE.
  */
-export function openStore(directory: string, clock: () => Micros): Store {
+export function openStore(
+  directory: string,
+  clock: () => Micros,
+  { residentBytes = 0 }: StoreOptions = {},
+): Store {
+  const memory = residentBytes > 0 ? residentMemory(residentBytes) : undefined;
   try {
-    return lockAndOpen(directory, clock);
+    return lockAndOpen(directory, clock, memory);
   } catch (error) {
     throw unopenable(directory, error);
   }
@@ -129,7 +142,11 @@ function unopenable(directory: string, error: unknown): unknown {
   );
 }
 
-function lockAndOpen(directory: string, clock: () => Micros): Store {
+function lockAndOpen(
+  directory: string,
+  clock: () => Micros,
+  memory: ResidentMemory | undefined,
+): Store {
   if (isBackup(directory)) {
     throw new TidemarkError(
       'STORE_FORMAT',
@@ -145,7 +162,7 @@ function lockAndOpen(directory: string, clock: () => Micros): Store {
       upgradeDirectory(directory, format);
       writeFormat(directory);
     }
-    return open(directory, clock, () => lock.release());
+    return open(directory, clock, memory, () => lock.release());
   } catch (error) {
     lock.release();
     throw error;
@@ -153,7 +170,7 @@ function lockAndOpen(directory: string, clock: () => Micros): Store {
 }
 
 /** Throws STORE_CORRUPT, with nothing left open. */
-function openFiles(directory: string, clock: () => Micros) {
+function openFiles(directory: string, clock: () => Micros, memory: ResidentMemory | undefined) {
   const catalogue = new Catalogue(directory);
   let versions: Versions | undefined;
   try {
@@ -161,7 +178,7 @@ function openFiles(directory: string, clock: () => Micros) {
     catalogue.finishDrops();
     catalogue.undoCreations();
     const erased = new ErasedSet(catalogue);
-    versions = new Versions(catalogue, erased);
+    versions = new Versions(catalogue, erased, memory);
     const files = versions.all().map((version) => version.files);
     const writer = new Writer(catalogue, files, clock);
     catalogue.putClosed(undefined);
@@ -173,8 +190,13 @@ function openFiles(directory: string, clock: () => Micros) {
   }
 }
 
-function open(directory: string, clock: () => Micros, release: () => void): Store {
-  const { catalogue, erased, versions, writer } = openFiles(directory, clock);
+function open(
+  directory: string,
+  clock: () => Micros,
+  memory: ResidentMemory | undefined,
+  release: () => void,
+): Store {
+  const { catalogue, erased, versions, writer } = openFiles(directory, clock, memory);
   const maintenance = new Maintenance();
   const replica = new Replica({ catalogue, writer, maintenance, erased, versions });
 
@@ -196,6 +218,9 @@ function open(directory: string, clock: () => Micros, release: () => void): Stor
     clock,
     maintenance,
     version: (view, version) => versions.mustGet(view, version),
+    get residentBytes() {
+      return memory === undefined ? 0 : memory.heads.used + memory.vectors.used;
+    },
     get snapshot() {
       return writer.snapshot;
     },

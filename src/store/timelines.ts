@@ -3,6 +3,7 @@ import { Chunk, ChunkDraft, type Revision } from './chunk.ts';
 import { eachEntry, type Environment, type Table } from './environment.ts';
 import { OLDEST, type SealedKey, timelineKeys, type TimelineKey } from './keys.ts';
 import type { OrderKey } from './order.ts';
+import type { ResidentHeads } from './resident-heads.ts';
 
 /**
  * A head of 40 revisions and a short id fit inline in a page of LMDB (2,034 bytes with the key), so
@@ -45,7 +46,11 @@ export interface TimelineReads {
  */
 export class Timelines implements TimelineReads {
   private where: string;
+  private environment: Environment;
   private table: Table<TimelineKey>;
+  private resident: ResidentHeads | undefined;
+  /** Whose heads the commit under way has changed. */
+  private changed: string[] = [];
   private found = new Chunk();
   private merged = new ChunkDraft(SEALED_MAX);
   private place: Place = {
@@ -56,12 +61,26 @@ export class Timelines implements TimelineReads {
     draft: new ChunkDraft(SEALED_MAX + 1),
   };
 
-  constructor(environment: Environment) {
+  constructor(environment: Environment, resident?: ResidentHeads) {
     this.where = environment.place;
+    this.environment = environment;
     this.table = environment.table<TimelineKey>('timeline', timelineKeys);
+    this.resident = resident;
+    if (resident !== undefined) environment.afterCommit(() => this.dropChanged(resident));
   }
 
   head(id: string, chunk: Chunk): boolean {
+    const { resident } = this;
+    // Within a commit there are heads that nobody else sees, and that may never be.
+    if (resident === undefined || this.environment.isWriting) return this.read(id, chunk);
+    if (resident.show(id, chunk)) return true;
+    if (!this.read(id, chunk)) return false;
+    resident.add(id, chunk);
+    return true;
+  }
+
+  /** Points `chunk` at the entity's head as it is in the file. */
+  private read(id: string, chunk: Chunk): boolean {
     const bytes = this.table.getBinaryFast(id);
     if (bytes === undefined) return false;
     chunk.point(bytes, this.table.lastSize, this.where);
@@ -208,7 +227,18 @@ export class Timelines implements TimelineReads {
     to: number,
     hasSealed: boolean,
   ): void {
+    if (typeof key === 'string') this.noteChange(key);
     void this.table.put(key, draft.encode(from, to, hasSealed));
+  }
+
+  private noteChange(id: string): void {
+    if (this.resident !== undefined) this.changed.push(id);
+  }
+
+  /** Whether it was committed or not: what was changed, and now is to be read, is as it was before. */
+  private dropChanged(resident: ResidentHeads): void {
+    for (const id of this.changed) resident.drop(id);
+    this.changed = [];
   }
 
   /** Up to `limit` entity ids that have a timeline, after `after`, in the order of their bytes. */
@@ -284,12 +314,14 @@ export class Timelines implements TimelineReads {
       at = to;
     }
     if (at < sealed) return at;
+    this.noteChange(id);
     void this.table.put(id, draft.encode(sealed, count, sealed > 0), { append });
     return count;
   }
 
   /** Within a commit: removes an entity's timeline. */
   remove(id: string): void {
+    this.noteChange(id);
     const keys = this.table.getKeys({ start: { id, ...OLDEST }, end: id, inclusiveEnd: true });
     for (const key of Array.from(keys)) void this.table.remove(key);
   }

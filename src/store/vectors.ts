@@ -5,6 +5,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { CheckedBits } from './checked-bits.ts';
 import { countOf, type Environment, type Table } from './environment.ts';
 import { numberKeys } from './keys.ts';
+import type { ResidentVectors } from './resident-vectors.ts';
 
 export const CHECKSUM_BYTES = 4;
 
@@ -19,13 +20,15 @@ export class VectorPool {
   readonly checked = new CheckedBits();
   private place: string;
   private table: Table<number>;
+  private resident: ResidentVectors | undefined;
   private scratch: Uint8Array;
   private shared: Uint8Array | undefined;
   private vector: Uint8Array = new Uint8Array(0);
   private trailer: DataView = new DataView(new ArrayBuffer(0));
 
-  constructor(environment: Environment, vectorBytes: number) {
+  constructor(environment: Environment, vectorBytes: number, resident?: ResidentVectors) {
     this.place = environment.place;
+    this.resident = resident;
     this.table = environment.table('vector', numberKeys);
     this.vectorBytes = vectorBytes;
     this.scratch = new Uint8Array(vectorBytes + CHECKSUM_BYTES);
@@ -47,14 +50,19 @@ export class VectorPool {
     const view = new DataView(this.scratch.buffer);
     view.setUint32(this.vectorBytes, crc32(vector), true);
     // A commit that was rolled back may have read another vector under this id.
-    this.checked.clear(id);
+    this.forget(id);
     void this.table.put(id, this.scratch, { append });
   }
 
   /** Within a commit. */
   remove(id: number): void {
-    this.checked.clear(id);
+    this.forget(id);
     void this.table.remove(id);
+  }
+
+  private forget(id: number): void {
+    this.checked.clear(id);
+    this.resident?.remove(id);
   }
 
   has(id: number): boolean {
@@ -66,7 +74,11 @@ export class VectorPool {
    * process reads the vector. Throws STORE_CORRUPT when it is not there or not what was written.
    */
   copyInto(id: number, out: Uint8Array, at: number): void {
-    out.set(this.read(id), at);
+    const { resident } = this;
+    if (resident?.copyInto(id, out, at) === true) return;
+    const vector = this.read(id);
+    out.set(vector, at);
+    resident?.add(id, vector);
   }
 
   /** True when the stored vector has exactly these bytes. */

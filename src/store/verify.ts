@@ -104,7 +104,7 @@ class Verifying {
     if (found === undefined) return;
     const { signal, onProgress } = this.options;
     const erased = catalogue.erasures().of(view.entity, view.name, () => false);
-    const files = new VersionFiles(folder, dim, dtype, 'read-only');
+    const files = new VersionFiles(folder, dim, dtype, { mode: 'read-only' });
     try {
       const done = await verifyFiles(
         files,

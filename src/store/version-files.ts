@@ -7,6 +7,9 @@ import { Fields } from './fields.ts';
 import { Inputs } from './inputs.ts';
 import { textKeys } from './keys.ts';
 import { Offsets } from './offsets.ts';
+import type { ResidentMemory } from './resident-budget.ts';
+import { ResidentHeads } from './resident-heads.ts';
+import { ResidentVectors } from './resident-vectors.ts';
 import { Timelines } from './timelines.ts';
 import { VectorPool } from './vectors.ts';
 
@@ -35,9 +38,17 @@ export const TABLES = [
 const COUNTERS_KEY = 'counters';
 const ERASED_KEY = 'erased';
 
+/** How files are opened. */
+export interface FilesOptions {
+  mode?: 'read-only';
+  /** Where lookups find again what they have read; without it each of them reads the file. */
+  memory?: ResidentMemory | undefined;
+}
+
 /** One generation of a model version's files: an environment, and the databases in it. */
 export class VersionFiles {
   readonly environment: Environment;
+  readonly memory: ResidentMemory | undefined;
   readonly timelines: Timelines;
   readonly vectors: VectorPool;
   readonly inputs: Inputs;
@@ -46,11 +57,18 @@ export class VersionFiles {
   readonly deadLetters: DeadLetters;
   readonly offsets: Offsets;
   private meta: CheckedTable<string>;
+  private resident: { close: () => void }[] = [];
 
-  constructor(folder: string, dim: number, dtype: Dtype, mode?: 'read-only') {
+  constructor(folder: string, dim: number, dtype: Dtype, { mode, memory }: FilesOptions = {}) {
     this.environment = new Environment(folder, mode);
-    this.timelines = new Timelines(this.environment);
-    this.vectors = new VectorPool(this.environment, vectorBytes(dim, dtype));
+    const bytes = vectorBytes(dim, dtype);
+    const heads = memory && new ResidentHeads(memory.heads);
+    const vectors = memory && new ResidentVectors(bytes, memory.vectors);
+    this.memory = memory;
+    if (heads !== undefined) this.resident.push(heads);
+    if (vectors !== undefined) this.resident.push(vectors);
+    this.timelines = new Timelines(this.environment, heads);
+    this.vectors = new VectorPool(this.environment, bytes, vectors);
     this.inputs = new Inputs(this.environment);
     this.fields = new Fields(this.environment);
     this.log = new ChangeLog(this.environment);
@@ -86,6 +104,7 @@ export class VersionFiles {
   }
 
   async close(): Promise<void> {
+    for (const each of this.resident) each.close();
     await this.environment.close();
   }
 

@@ -8,6 +8,7 @@ import type { ErasedSet } from './erased-set.ts';
 import { NO_HORIZON } from './horizon.ts';
 import type { Maintenance } from './maintenance.ts';
 import { lastTransaction } from './meta-page.ts';
+import type { ResidentMemory } from './resident-budget.ts';
 import { VersionFiles } from './version-files.ts';
 import { VersionStore } from './version-store.ts';
 import { unavailable, type Writer } from './writer.ts';
@@ -19,10 +20,12 @@ export class Versions {
   private byName = new Map<string, VersionStore>();
   private catalogue: Catalogue;
   private erased: ErasedSet;
+  private memory: ResidentMemory | undefined;
 
   /** Opens them. Throws STORE_CORRUPT. */
-  constructor(catalogue: Catalogue, erased: ErasedSet) {
+  constructor(catalogue: Catalogue, erased: ErasedSet, memory: ResidentMemory | undefined) {
     this.catalogue = catalogue;
+    this.memory = memory;
     this.erased = erased;
     try {
       this.openAll();
@@ -171,7 +174,8 @@ export class Versions {
   private open(view: FeatureView, { version, dim, dtype }: ModelVersion): VersionStore {
     const { catalogue } = this;
     const { number } = catalogue.generation(view.name, version);
-    const files = new VersionFiles(catalogue.folder(view.name, version, number), dim, dtype);
+    const folder = catalogue.folder(view.name, version, number);
+    const files = new VersionFiles(folder, dim, dtype, { memory: this.memory });
     const opened = new VersionStore(
       { view: view.name, version },
       files,

@@ -13,7 +13,7 @@ import { openStore } from '../../src/store/store.ts';
 import { JoinPool } from '../../src/timetravel/join/pool.ts';
 import { runJoin } from '../../src/timetravel/join/run.ts';
 import { testExports } from '../support/exports.ts';
-import { TestClock } from '../support/store.ts';
+import { RESIDENT_BYTES, TestClock } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 /** What the test's clock says unless a test moves it. */
@@ -47,7 +47,7 @@ export interface Api {
 export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
   const clock = new TestClock(NOW_MICROS);
   const directory = tempDirectory();
-  const store = openStore(directory, clock.read);
+  const store = openStore(directory, clock.read, { residentBytes: RESIDENT_BYTES });
   const joinPool = new JoinPool(1);
   const deps: Deps = {
     store,

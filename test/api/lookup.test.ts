@@ -287,3 +287,41 @@ test.each([
   expect(answer.status).toBe(status);
   expect(answer.body.code).toBe(status === 406 ? 'NOT_ACCEPTABLE' : undefined);
 });
+
+test('what a lookup has read is resident, and the next one says the same; a push is seen at once', async () => {
+  const api = await startFilled();
+  const asked = { lookups: LOOKUPS };
+  const first = (await lookup(api, asked)).body;
+  expect(api.deps.store.residentBytes).toBeGreaterThan(0);
+  expect((await lookup(api, asked)).body).toEqual(first);
+  const metrics = (await api.send('GET', '/metrics')).bytes.toString();
+  expect(metrics).toContain(`tidemark_store_resident_bytes ${api.deps.store.residentBytes}\n`);
+  await pushTo(api, [{ entity_id: 1, event_timestamp: minutesAgo(1), vector: [7, 8] }]);
+  const after = await lookup(api, { lookups: [{ feature_view: 'job', entity_ids: [1] }] });
+  expect(after.body).toMatchObject({ results: [{ vectors: [[7, 8]] }] });
+});
+
+test('a large answer is whole while the memory of the one before is used again', async () => {
+  const api = await startWithJob();
+  await api.send('PUT', '/v1/feature-views/wide', { ...JOB, dim: 2_048 });
+  const records = Array.from({ length: 20 }, (_, id) => ({
+    entity_id: id,
+    event_timestamp: minutesAgo(1),
+    vector: Array.from({ length: 2_048 }, () => id),
+  }));
+  await pushTo(api, records, { feature_view: 'wide' });
+  const ask = async (from: number) => {
+    const ids = Array.from({ length: 20 }, (_, at) => (from + at) % 20);
+    const body = { lookups: [{ feature_view: 'wide', entity_ids: ids }] };
+    const { bytes } = await lookup(api, body, 'application/vnd.safetensors');
+    const { bytes: numbers } = parseSafetensors(bytes).tensors.get('wide.vector')!;
+    const rows = new Float32Array(new Uint8Array(numbers).buffer);
+    return ids.every((id, row) =>
+      rows.subarray(row * 2_048, (row + 1) * 2_048).every((x) => x === id),
+    );
+  };
+  for (let round = 0; round < 3; round++) {
+    const wholes = await Promise.all(Array.from({ length: 8 }, (_, at) => ask(at)));
+    expect(wholes).toEqual(wholes.map(() => true));
+  }
+});

@@ -11,7 +11,7 @@ import type { ErasureScope } from '../../src/store/erasures.ts';
 import { openStore, type Store, type ViewSettings } from '../../src/store/store.ts';
 import type { VersionStore } from '../../src/store/version-store.ts';
 import { JoinPool } from '../../src/timetravel/join/pool.ts';
-import { TestClock } from '../support/store.ts';
+import { RESIDENT_BYTES, TestClock } from '../support/store.ts';
 import type { Fact } from './naive.ts';
 import { batchOf, type Row, Target } from './target.ts';
 
@@ -54,7 +54,7 @@ export class World {
 
   constructor() {
     this.directory = this.newDirectory();
-    this.store = openStore(this.directory, this.clock.read);
+    this.store = openStore(this.directory, this.clock.read, { residentBytes: RESIDENT_BYTES });
     this.createAt(0);
   }
 
@@ -254,7 +254,7 @@ export class World {
   async reopen(): Promise<void> {
     await this.store.close();
     await Promise.all(this.running);
-    this.goOnWith(openStore(this.directory, this.clock.read));
+    this.goOnWith(openStore(this.directory, this.clock.read, { residentBytes: RESIDENT_BYTES }));
   }
 
   goOnWith(store: Store): void {

@@ -7,6 +7,9 @@ import { type Dtype, vectorBytes, writeNumbers } from '../../src/store/dtype.ts'
 import { openStore, type Store } from '../../src/store/store.ts';
 import { tempDirectory } from './temp.ts';
 
+/** A little: what does not fit is forgotten, and read again. */
+export const RESIDENT_BYTES = 2 ** 20;
+
 /** A clock that stands where it is put. */
 export class TestClock {
   now: number;
@@ -35,7 +38,7 @@ export function viewOf(
 
 /** A store in a new directory with one view, closed when the test is done. */
 export function testStore(view = viewOf('job'), clock = new TestClock()): Store {
-  const store = openStore(tempDirectory(), clock.read);
+  const store = openStore(tempDirectory(), clock.read, { residentBytes: RESIDENT_BYTES });
   onTestFinished(async () => store.close());
   store.createView(view);
   return store;

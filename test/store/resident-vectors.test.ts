@@ -1,0 +1,132 @@
+import { Worker } from 'node:worker_threads';
+
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+
+import { ResidentBudget } from '../../src/store/resident-budget.ts';
+import { ResidentVectors } from '../../src/store/resident-vectors.ts';
+
+const BYTES = 64;
+
+function vectorOf(id: number): Uint8Array {
+  return new Uint8Array(BYTES).fill(1 + (id % 250));
+}
+
+/** What is there of an id; undefined where it is not resident. */
+function copyOf(vectors: ResidentVectors, id: number): Uint8Array | undefined {
+  const out = new Uint8Array(BYTES + 2);
+  if (!vectors.copyInto(id, out, 1)) return undefined;
+  expect([out[0], out.at(-1)]).toEqual([0, 0]);
+  return out.slice(1, -1);
+}
+
+test('a vector is resident from when it was added until it is removed', () => {
+  const vectors = new ResidentVectors(BYTES, new ResidentBudget(10 * BYTES));
+  expect(copyOf(vectors, 3)).toBeUndefined();
+  vectors.add(3, vectorOf(3));
+  expect(copyOf(vectors, 3)).toEqual(vectorOf(3));
+  expect(copyOf(vectors, 13)).toBeUndefined();
+  vectors.remove(13);
+  expect(copyOf(vectors, 3)).toEqual(vectorOf(3));
+  vectors.remove(3);
+  expect(copyOf(vectors, 3)).toBeUndefined();
+  vectors.add(3, vectorOf(7));
+  expect(copyOf(vectors, 3)).toEqual(vectorOf(7));
+});
+
+test('of ids that share a slot the last one read is resident', () => {
+  const vectors = new ResidentVectors(BYTES, new ResidentBudget(4 * BYTES));
+  for (const id of [1, 5, 2 ** 30 + 1]) {
+    vectors.add(id, vectorOf(id));
+    expect(copyOf(vectors, id)).toEqual(vectorOf(id));
+  }
+  expect(copyOf(vectors, 1)).toBeUndefined();
+});
+
+test('an id so great that its slot cannot name it is not resident', () => {
+  const vectors = new ResidentVectors(BYTES, new ResidentBudget(2 * BYTES));
+  vectors.add(2 ** 52, vectorOf(1));
+  expect(copyOf(vectors, 2 ** 52)).toBeUndefined();
+});
+
+test('versions share a budget, which a closed one gives back', () => {
+  const budget = new ResidentBudget(4 * BYTES);
+  const [one, other] = [new ResidentVectors(BYTES, budget), new ResidentVectors(BYTES, budget)];
+  for (let id = 0; id < 3; id++) one.add(id, vectorOf(id));
+  for (let id = 0; id < 3; id++) other.add(id, vectorOf(id));
+  expect(budget.used).toBe(4 * BYTES);
+  expect([0, 1, 2].map((id) => copyOf(other, id) !== undefined)).toEqual([true, false, false]);
+  // A slot that was paid for is used again.
+  one.remove(2);
+  one.add(2, vectorOf(2));
+  expect(copyOf(one, 2)).toEqual(vectorOf(2));
+  one.close();
+  other.add(1, vectorOf(1));
+  expect(copyOf(other, 1)).toEqual(vectorOf(1));
+});
+
+test('whatever is added and removed, an id has its own vector or none', () => {
+  const steps = fc.array(fc.record({ id: fc.nat(40), does: fc.constantFrom('add', 'remove') }));
+  fc.assert(
+    fc.property(steps, fc.integer({ min: 1, max: 50 }), (history, slots) => {
+      const vectors = new ResidentVectors(BYTES, new ResidentBudget(slots * BYTES));
+      const removed = new Set<number>();
+      for (const { id, does } of history) {
+        if (does === 'add') {
+          vectors.add(id, vectorOf(id));
+          removed.delete(id);
+          expect(copyOf(vectors, id)).toEqual(vectorOf(id));
+        } else {
+          vectors.remove(id);
+          removed.add(id);
+        }
+        for (let each = 0; each <= 40; each++) {
+          const found = copyOf(vectors, each);
+          if (found !== undefined) expect(found).toEqual(vectorOf(each));
+          if (removed.has(each)) expect(found).toBeUndefined();
+        }
+      }
+    }),
+  );
+});
+
+test('threads that replace each other’s vectors are never given a mixed one', async () => {
+  const bytes = 4_096;
+  const budget = new ResidentBudget(4 * bytes);
+  const vectors = new ResidentVectors(bytes, budget);
+  const budgetPath = new URL('../../src/store/resident-budget.ts', import.meta.url).href;
+  const path = new URL('../../src/store/resident-vectors.ts', import.meta.url).href;
+  const worker = new Worker(
+    `import { parentPort, workerData } from 'node:worker_threads';
+     import { ResidentBudget } from ${JSON.stringify(budgetPath)};
+     import { ResidentVectors } from ${JSON.stringify(path)};
+     const budget = new ResidentBudget(${4 * bytes}, workerData.budget);
+     const vectors = new ResidentVectors(${bytes}, budget, workerData.vectors);
+     parentPort.postMessage('begins');
+     for (let turn = 0; turn < 100_000; turn++) {
+       const id = turn % 12;
+       vectors.add(id, new Uint8Array(${bytes}).fill(id + 1));
+     }
+     parentPort.postMessage('ends');`,
+    { eval: true, workerData: { budget: budget.shared, vectors: vectors.shared } },
+  );
+  const messages: string[] = [];
+  worker.on('message', (message: string) => messages.push(message));
+  worker.on('error', (error: Error) => messages.push('ends', error.message));
+  await expect.poll(() => messages).toContain('begins');
+  const out = Buffer.alloc(bytes);
+  let found = 0;
+  while (!messages.includes('ends')) {
+    for (let turn = 0; turn < 1_000; turn++) {
+      const id = turn % 12;
+      if (!vectors.copyInto(id, out, 0)) continue;
+      found++;
+      if (out[0] !== id + 1 || !out.equals(Buffer.alloc(bytes, id + 1))) throw new Error('mixed');
+      if (turn % 7 === 0) vectors.add((id + 4) % 12, Buffer.alloc(bytes, ((id + 4) % 12) + 1));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(found).toBeGreaterThan(0);
+  expect(messages).toEqual(['begins', 'ends']);
+  await worker.terminate();
+});
