@@ -29,6 +29,7 @@ export default defineConfig({
       project('e2e', ['e2e'], 300),
       project('trainers', ['trainers'], 1_800),
       project('spark', ['spark'], 600),
+      project('feast', ['feast'], 600),
     ],
   },
 });

@@ -9,10 +9,23 @@ import { columnTime, echoQuestion, maxAgeText } from './question.ts';
 import type { LookupAnswer } from './schemas/lookup.ts';
 
 /** The answer in JSON: readable, and ten times as large and slow as the binary ones. */
-export function jsonAnswer(
-  { question, isAged, results }: ResolvedLookups,
-  limits: Limits,
-): LookupAnswer {
+export function jsonAnswer(resolved: ResolvedLookups, limits: Limits): LookupAnswer {
+  const { question, isAged, results } = resolved;
+  refuseManyNumbers(resolved, limits);
+  return {
+    snapshot: question.snapshot,
+    question: echoQuestion(question, isAged),
+    results: results.map((result) => ({
+      ...describeResult(result),
+      ...wordsOf(result),
+      event_timestamps: Array.from(result.resolution.events, columnTime),
+      vectors: gatherRows(result),
+    })),
+  };
+}
+
+/** Throws LIMIT_EXCEEDED. */
+export function refuseManyNumbers({ results }: ResolvedLookups, limits: Limits): void {
   const numbers = results.reduce(
     (sum, { version, resolution }) => sum + version.dim * resolution.statuses.length,
     0,
@@ -24,16 +37,6 @@ export function jsonAnswer(
         `ask for fewer ids, or with Accept: ${SAFETENSORS_TYPE}`,
     );
   }
-  return {
-    snapshot: question.snapshot,
-    question: echoQuestion(question, isAged),
-    results: results.map((result) => ({
-      ...describeResult(result),
-      ...wordsOf(result),
-      event_timestamps: Array.from(result.resolution.events, columnTime),
-      vectors: gatherRows(result),
-    })),
-  };
 }
 
 /** What a result is of, in every format. */

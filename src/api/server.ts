@@ -18,6 +18,7 @@ import { eraseRoutes } from './erase.ts';
 import { explainRoutes } from './explain.ts';
 import { exportRoutes } from './exports.ts';
 import { refuseUnreadable, sendProblem } from './failures.ts';
+import { feastRoutes } from './feast.ts';
 import { historicalRoutes } from './historical.ts';
 import { lookupRoutes } from './lookup-routes.ts';
 import { negotiate, refuseEncoded, takeJson } from './media.ts';
@@ -79,6 +80,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
     pushRoutes,
     lookupRoutes,
     scoreRoutes,
+    feastRoutes,
     entityRoutes,
     timelineRoutes,
     explainRoutes,
