@@ -146,6 +146,14 @@ function featuresOf({ features, feature_service, full_feature_names }: FeastBody
     }
     return { name: full_feature_names ? `${view}__${feature}` : feature, view, version };
   });
+  const names = asked.map(({ name }) => name);
+  const twin = names.find((name, at) => names.indexOf(name) < at);
+  if (twin !== undefined) {
+    throw new TidemarkError(
+      'NAME_COLLISION',
+      `two features would both be called ${twin}; ask with full_feature_names, or in two requests`,
+    );
+  }
   return asked;
 }
 

@@ -1,6 +1,6 @@
 export { type ClientOptions, TidemarkClient } from './client.ts';
 export { TidemarkRefused, TidemarkUnreachable } from './errors.ts';
-export type { LookupAnswer, LookupResult, QuestionEcho, Reason, Status } from './lookup-answer.ts';
+export type { LookupAnswer, LookupResult, QuestionEcho } from './lookup-answer.ts';
 export type {
   CallOptions,
   EntityId,
@@ -12,5 +12,6 @@ export type {
   Question,
   ScoreRequest,
 } from './requests.ts';
+export type { Reason, Status } from './rows.ts';
 export type { ScoreAnswer } from './score-answer.ts';
 export type { EntityVector } from './single-lookups.ts';

@@ -1,9 +1,7 @@
 import { numbersOf } from '../store/dtype.ts';
 import { parseSafetensors, type ParsedTensor } from '../timetravel/formats/safetensors.ts';
-import type { REASONS, STATUSES } from '../timetravel/status.ts';
-
-export type Status = (typeof STATUSES)[number];
-export type Reason = (typeof REASONS)[number];
+import { PRESENT } from '../timetravel/status.ts';
+import { Rows, type Words, wordsOf } from './rows.ts';
 
 /** What the server echoes of the question: times as RFC 3339, null for no bound. */
 export interface QuestionEcho {
@@ -24,11 +22,8 @@ interface Described {
   pending?: number[];
 }
 
-/**
- * One result of a lookup: columns with one row an entity id, in order. All of them are windows on
- * the bytes that came: nothing is copied.
- */
-export class LookupResult {
+/** One result of a lookup. Nothing is copied. */
+export class LookupResult extends Rows {
   readonly name: string;
   readonly feature_view: string;
   readonly version: string;
@@ -38,21 +33,12 @@ export class LookupResult {
   readonly max_age: string | null;
   /** Rows whose entity has a text that waits for its vector. */
   readonly pending: readonly number[];
-  readonly rows: number;
   /** [rows × dim], row-major; NaN in rows that are not PRESENT. */
   readonly vectors: Float32Array | Float16Array;
-  /** µs since the epoch; −2^63 where there is none. */
-  readonly event_timestamps: BigInt64Array;
-  private statusCodes: Uint8Array;
-  private reasonCodes: Uint8Array;
-  private words: { statuses: readonly Status[]; reasons: readonly Reason[] };
 
-  constructor(
-    described: Described,
-    tensors: Map<string, ParsedTensor>,
-    words: { statuses: readonly Status[]; reasons: readonly Reason[] },
-  ) {
+  constructor(described: Described, tensors: Map<string, ParsedTensor>, words: Words) {
     const { name, feature_view, version, dim, dtype, max_age, pending = [] } = described;
+    super(tensors, `${name}.`, words);
     this.name = name;
     this.feature_view = feature_view;
     this.version = version;
@@ -60,28 +46,12 @@ export class LookupResult {
     this.dtype = dtype;
     this.max_age = max_age;
     this.pending = pending;
-    this.words = words;
-    this.statusCodes = bytesOf(tensors, `${name}.status`);
-    this.reasonCodes = bytesOf(tensors, `${name}.reason`);
-    this.rows = this.statusCodes.length;
-    const numbers = bytesOf(tensors, `${name}.vector`);
-    this.vectors = numbersOf(numbers, dtype);
-    const times = bytesOf(tensors, `${name}.event_timestamp`);
-    this.event_timestamps = new BigInt64Array(times.buffer, times.byteOffset, this.rows);
-  }
-
-  status(row: number): Status {
-    return this.words.statuses[this.statusCodes[row]!]!;
-  }
-
-  /** Why there is no vector; null where there is one, or none ever was. */
-  reason(row: number): Reason {
-    return this.words.reasons[this.reasonCodes[row]!] ?? null;
+    this.vectors = numbersOf(tensors.get(`${name}.vector`)!.bytes, dtype);
   }
 
   /** A window on the row's vector; undefined where it is not PRESENT. */
   vector(row: number): Float32Array | Float16Array | undefined {
-    if (this.statusCodes[row] !== 0) return undefined;
+    if (this.statusCodes[row] !== PRESENT) return undefined;
     return this.vectors.subarray(row * this.dim, (row + 1) * this.dim);
   }
 }
@@ -99,10 +69,7 @@ export class LookupAnswer {
   /** `release`: hears when the memory of `body` is not read any more. */
   constructor(body: Uint8Array, release: () => void) {
     const { metadata, tensors } = parseSafetensors(body);
-    const words = {
-      statuses: JSON.parse(metadata['statuses']!) as Status[],
-      reasons: JSON.parse(metadata['reasons']!) as Reason[],
-    };
+    const words = wordsOf(metadata);
     this.snapshot = Number(metadata['snapshot']);
     this.question = JSON.parse(metadata['question']!) as QuestionEcho;
     const described = JSON.parse(metadata['results']!) as Described[];
@@ -122,8 +89,4 @@ export class LookupAnswer {
     this.release = () => {};
     release();
   }
-}
-
-function bytesOf(tensors: Map<string, ParsedTensor>, name: string): Uint8Array {
-  return tensors.get(name)!.bytes;
 }

@@ -1,5 +1,6 @@
-import type { LookupAnswer, Reason, Status } from './lookup-answer.ts';
+import type { LookupAnswer } from './lookup-answer.ts';
 import type { CallOptions, EntityId, LookupRequest, Question } from './requests.ts';
+import type { Reason, Status } from './rows.ts';
 
 /** What is known of one entity, in memory of its own. */
 export interface EntityVector {

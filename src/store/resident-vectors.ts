@@ -18,7 +18,7 @@ export interface SharedVectors {
 
 /**
  * Vectors of a version in memory of the process, which all of its threads may share: a copy out of
- * it takes a third of the time of a read through lmdb. What a vector id stands for never changes, so
+ * it takes less than a read through lmdb. What a vector id stands for never changes, so
  * nothing here is ever out of date.
  *
  * An id has one slot, its remainder. Where there are more ids than slots, those that share one take
@@ -34,7 +34,11 @@ export class ResidentVectors {
   private numbers: Int32Array;
   private vectors: Buffer;
   private taken: Int32Array;
-  /** `shared`: of another thread, whose budget it is too. */
+
+  /**
+   * `shared`: of another thread, whose budget it is too. Throws RangeError where so much address
+   * space is not to be had.
+   */
   constructor(vectorBytes: number, budget: ResidentBudget, shared?: SharedVectors) {
     this.vectorBytes = vectorBytes;
     this.budget = budget;

@@ -63,7 +63,7 @@ export class VersionFiles {
     this.environment = new Environment(folder, mode);
     const bytes = vectorBytes(dim, dtype);
     const heads = memory && new ResidentHeads(memory.heads);
-    const vectors = memory && new ResidentVectors(bytes, memory.vectors);
+    const vectors = memory && residentVectors(bytes, memory);
     this.memory = memory;
     if (heads !== undefined) this.resident.push(heads);
     if (vectors !== undefined) this.resident.push(vectors);
@@ -115,5 +115,15 @@ export class VersionFiles {
 
   private putNumbers(key: string, numbers: readonly number[]): void {
     this.meta.put(key, new Uint8Array(new Float64Array(numbers).buffer));
+  }
+}
+
+/** None where the process may not reserve so much address space: lookups then read the file. */
+function residentVectors(bytes: number, { vectors }: ResidentMemory): ResidentVectors | undefined {
+  try {
+    return new ResidentVectors(bytes, vectors);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
   }
 }

@@ -95,6 +95,15 @@ test('features are called in full, of the version that is named, where that is a
   });
 });
 
+test('of two features with one name it is said how to tell them apart', async () => {
+  const api = await startFilled();
+  const asked = { features: ['job:v', 'member:v'], entities: { job_id: [1], member_id: [7] } };
+  const { body } = await ask(api, asked);
+  expect(body).toMatchObject({ detail: expect.stringContaining('full_feature_names') });
+  const told = await ask(api, { ...asked, full_feature_names: true });
+  expect(told.status).toBe(200);
+});
+
 test.each([
   ['a feature service', { feature_service: 'ranking', features: undefined }, 'BAD_REQUEST'],
   ['no features', { features: [] }, 'BAD_REQUEST'],

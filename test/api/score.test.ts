@@ -90,6 +90,14 @@ test('scores come in MessagePack and safetensors as in JSON', async () => {
   expect(JSON.parse(metadata['result']!)).toMatchObject({ metric: 'dot', feature_view: 'job' });
 });
 
+test('a query that is neither an entity nor a vector is told what it could be', async () => {
+  const api = await startFilled();
+  for (const query of [{}, undefined, 'm', { entity_id: 'm' }]) {
+    const { body } = await score(api, { ...ASKED, query });
+    expect(body).toMatchObject({ detail: expect.stringContaining('expected an entity') });
+  }
+});
+
 test.each([
   ['neither an entity nor a vector', { query: {} }, 'BAD_REQUEST'],
   ['both', { query: { feature_view: 'member', entity_id: 'm', vector: [1, 2] } }, 'BAD_REQUEST'],

@@ -1,10 +1,13 @@
 import { Worker } from 'node:worker_threads';
 
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 
 import { ResidentBudget } from '../../src/store/resident-budget.ts';
 import { ResidentVectors } from '../../src/store/resident-vectors.ts';
+import { openStore } from '../../src/store/store.ts';
+import { batchOf, TestClock, viewOf } from '../support/store.ts';
+import { tempDirectory } from '../support/temp.ts';
 
 const BYTES = 64;
 
@@ -129,4 +132,15 @@ test('threads that replace each other’s vectors are never given a mixed one', 
   expect(found).toBeGreaterThan(0);
   expect(messages).toEqual(['begins', 'ends']);
   await worker.terminate();
+});
+
+test('a store that may not reserve as much address space reads its file', async () => {
+  const store = openStore(tempDirectory(), new TestClock().read, { residentBytes: 2 ** 52 });
+  onTestFinished(async () => store.close());
+  store.createView(viewOf('job'));
+  await store.commit('job', 'v1', { rows: batchOf([{ id: 'a', event: 1, vector: [3, 4] }]) });
+  const out = new Uint8Array(8);
+  store.version('job', 'v1').vectors.copyInto(0, out, 0);
+  expect([...new Float32Array(out.buffer)]).toEqual([3, 4]);
+  expect(store.residentBytes).toBe(0);
 });

@@ -35,7 +35,9 @@ const vectorQuery = z.strictObject({
 export const scoreBody = z
   .strictObject({
     query: z
-      .union([entityQuery, vectorQuery])
+      .union([entityQuery, vectorQuery], {
+        error: 'expected an entity (feature_view, entity_id, and version if need be) or a vector',
+      })
       .describe(
         'What the others are compared with: an entity’s vector as of the same moment, or one that is sent.',
       ),
