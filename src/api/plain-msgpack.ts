@@ -56,8 +56,10 @@ export function requirePlain(bytes: Uint8Array): void {
     else if (tag <= 0x9f) inside = tag & 0x0f;
     else if (tag <= 0xbf) at += tag & 0x1f;
     else if (FIXED_BYTES[tag] !== undefined) at += FIXED_BYTES[tag];
-    else if (LENGTH_BYTES[tag] !== undefined) at += lengthAt(LENGTH_BYTES[tag]);
-    else if (ARRAYS[tag] !== undefined) inside = lengthAt(ARRAYS[tag]);
+    else if (LENGTH_BYTES[tag] !== undefined) {
+      const length = lengthAt(LENGTH_BYTES[tag]);
+      at += length;
+    } else if (ARRAYS[tag] !== undefined) inside = lengthAt(ARRAYS[tag]);
     else if (MAPS[tag] !== undefined) inside = 2 * lengthAt(MAPS[tag]);
     else if (tag !== 0xc0 && tag !== 0xc2 && tag !== 0xc3) throw notPlain(tag);
     if (inside > 0) {

@@ -159,6 +159,13 @@ test('MessagePack nested as deep as is allowed, with every size of it, is taken 
   expect(() => requirePlain(last)).toThrow('0xd4');
 });
 
+test('the bytes of a binary and of a text in MessagePack are nobody’s tags, whatever they are', () => {
+  for (const length of [40, 300, 70_000]) {
+    const body = pack({ vector: Buffer.alloc(length, 0xd8), text: 'Ø'.repeat(length) });
+    expect(() => requirePlain(body)).not.toThrow();
+  }
+});
+
 test('a line that is not UTF-8 is rejected alone, with its number', async () => {
   const api = await startWithJob();
   const broken = Buffer.from(line('x').replace('x', '\xff'), 'latin1');
