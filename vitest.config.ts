@@ -20,7 +20,7 @@ export default defineConfig({
     projects: [
       project(
         'unit',
-        ['ground', 'store', 'timetravel', 'api', 'ingest', 'cli', 'client', 'conformance'],
+        ['ground', 'store', 'timetravel', 'api', 'ingest', 'cli', 'client', 'conformance', 'bench'],
         60,
       ),
       project('model', ['model'], 300),

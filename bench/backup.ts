@@ -1,7 +1,7 @@
 /**
  * What a backup costs, and what it costs those who ask meanwhile: rows and bytes a second, its
  * verification and checksums included, and lookups beside it and without it. Run with
- * `npm run bench:backup`.
+ * `npm run bench -- backup`.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,6 +1,6 @@
 /**
  * What a compaction costs, and what it costs those who ask meanwhile: rows and bytes a second, how
- * long it holds up the event loop, and lookups and pushes beside it. Run with `npm run bench:compact`.
+ * long it holds up the event loop, and lookups and pushes beside it. Run with `npm run bench -- compact`.
  */
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,6 +1,6 @@
 /**
  * How fast a view is compared between two moments, and what that costs the others meanwhile.
- * Run with `npm run bench:diff`.
+ * Run with `npm run bench -- diff`.
  */
 import { setImmediate } from 'node:timers/promises';
 

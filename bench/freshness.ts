@@ -2,7 +2,7 @@
  * How long after an event was written to Kafka its vector is answered: a steady stream of real
  * changes of job postings, through a broker, a server and a model on one thread, to a reader that
  * follows the server's changes. The server, the broker, the writer and the reader share the machine.
- * Run with `npm run bench:freshness -- <model> <events a second> <seconds>`.
+ * Run with `npm run bench -- freshness <model> <events a second> <seconds>`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -2,7 +2,7 @@
  * Tokens per second of a model through the pipeline and its batcher, against a bare loop of
  * `session.run` over the same texts in batches of like length, with the same settings: once with
  * tokens that were made beforehand, once with the tokenizer in the loop. They take turns, so that
- * what else runs on the machine meets all. Run with `npm run bench:inference -- minilm`.
+ * what else runs on the machine meets all. Run with `npm run bench -- inference -- minilm`.
  */
 import { join } from 'node:path';
 

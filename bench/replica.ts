@@ -1,7 +1,7 @@
 /**
  * A read replica beside its leader, each a process of its own on one machine: what it costs the
  * leader, how far it is behind, how fast it comes from nothing, and what a reader that is slow does
- * to the leader's file. Run with `npm run bench:replica`.
+ * to the leader's file. Run with `npm run bench -- replica`.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -57,7 +57,8 @@ interface Schema {
 
 /** Of settings whose schema says nothing of itself: of Kafka, where names say most. */
 const MEANINGS: Record<string, string> = {
-  limits: 'What a request may send, and what one answer may hold.',
+  limits:
+    'What a request may send, what one answer may hold, and how long clients are waited for; of each process.',
   maintenance: 'The upkeep of the files.',
   backup: 'Backups.',
   exports: 'Training joins, and their answers as files.',
@@ -102,6 +103,7 @@ const MEANINGS: Record<string, string> = {
   'sources[].delete_timestamp':
     'When a null value’s delete happened, where the event time stands in the value.',
   'sources[].vector': 'The field with the vector: numbers, base64, or bytes in the dtype.',
+  'sources[].scale': 'The field with the scale of a vector of int8; `scale` if not said.',
   'sources[].fields':
     'The fields that a prompt can use: the path of an object, or a path for each name; without it, those of the whole row.',
   'sources[].part': 'Which part of their entity the records are about, where the prompt has parts.',

@@ -130,6 +130,14 @@ const exportsSchema = z.strictObject({
 });
 
 const servingSchema = z.strictObject({
+  workers: z
+    .int()
+    .min(0)
+    .max(64)
+    .default(0)
+    .describe(
+      'Processes that answer lookups on the one port, beside one that writes; 0: one process for all. Each has its share of resident_bytes.',
+    ),
   resident_bytes: z
     .int()
     .min(0)
@@ -206,6 +214,10 @@ export const configSchema = z
   .refine(({ kafka, sources }) => sources.length === 0 || kafka !== undefined, {
     path: ['kafka'],
     error: 'expected the brokers that the sources read from',
+  })
+  .refine(({ follow, serving }) => follow === undefined || serving.workers === 0, {
+    path: ['serving', 'workers'],
+    error: 'expected 0 where follow is set: a read replica is one process',
   })
   .refine(({ kafka, sinks }) => sinks.length === 0 || kafka !== undefined, {
     path: ['kafka'],

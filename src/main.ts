@@ -27,13 +27,25 @@ import { replayLetters } from './ingest/replay.ts';
 import { deadLetterTopicOf } from './ingest/source-config.ts';
 import type { MadeBy } from './store/golden.ts';
 import { openStore, type Store } from './store/store.ts';
+import { ColdWatch } from './timetravel/cold/cold-watch.ts';
+import { Prefetch } from './timetravel/cold/prefetch.ts';
 import { Exports } from './timetravel/exports/exports.ts';
 import { JoinPool } from './timetravel/join/pool.ts';
 import { runJoin, windowLimits } from './timetravel/join/run.ts';
 import { SkewCheck } from './timetravel/skew.ts';
 import { Upkeep } from './upkeep.ts';
 
-/** A running Tidemark: one process, one data directory. */
+/** How a server is reached that is one process of several: by those beside it alone. */
+export interface Backstage {
+  /** Where it listens instead of on its address: a socket in a folder that is nobody else's. */
+  socket: string;
+  /** Resolves when no other process has the store's files open. */
+  beforeOpen: () => Promise<void>;
+  /** The store is open, and others may read its files. */
+  opened: (store: Store, registry: Registry) => void;
+}
+
+/** A running Tidemark: one data directory. */
 export interface Tidemark {
   /** Where it answers, such as `http://127.0.0.1:8080`. */
   url: string;
@@ -48,13 +60,15 @@ export interface Tidemark {
  * STORE_LOCKED, STORE_FORMAT, READ_ONLY_REPLICA for a directory that follows where no leader is
  * named, and what the address does not allow.
  */
-export async function startTidemark(config: Config): Promise<Tidemark> {
+export async function startTidemark(config: Config, backstage?: Backstage): Promise<Tidemark> {
   const logger = pino({ level: config.log_level, base: null });
   const runsOn = await probeProvider(config.inference.provider);
   const residentBytes = config.serving.resident_bytes;
+  await backstage?.beforeOpen();
   const store = openStore(config.data, systemClock, { residentBytes });
   await refuseLeaderless(store, config);
   const registry = new Registry();
+  backstage?.opened(store, registry);
   const embedMetrics = new EmbedMetrics(registry);
   const embedders = new Embedders(
     config.models,
@@ -136,8 +150,11 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     onMismatch: (row) =>
       logger.error(row, 'an answer was served that a training join answers otherwise'),
   });
+  const coldWatch = new ColdWatch(() => process.resourceUsage(), passed);
+  const prefetch = new Prefetch(coldWatch);
   const server = await buildServer({
     store,
+    prefetch,
     ...(config.skew_check.sample > 0 && { skew }),
     limits: config.limits,
     bindModel: async (model) => pipeline.bind(model),
@@ -201,6 +218,8 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     await follower?.stop();
     await Promise.all([...sources.map(async (source) => source.stop()), sinks.stop()]);
     await embedders.close();
+    coldWatch.stop();
+    await prefetch.close();
     skew.stop();
     await exports.stop();
     await joinPool.close();
@@ -211,11 +230,15 @@ export async function startTidemark(config: Config): Promise<Tidemark> {
     // Before anybody can ask: it must take no writes by then.
     follower?.start();
     await exports.start();
-    const url = await listen(server, config.host, config.port);
+    const url = await (backstage === undefined
+      ? listen(server, config.host, config.port)
+      : server.listen({ path: backstage.socket }));
     if (follower === undefined) startLeading();
     upkeep.start();
-    logger.info({ url, data: config.data }, 'serving');
+    coldWatch.start();
+    if (backstage === undefined) logger.info({ url, data: config.data }, 'serving');
     const stop = async () => {
+      await server.stopping.announce();
       await close();
       logger.info('stopped');
     };

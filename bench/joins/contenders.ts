@@ -2,10 +2,11 @@ import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { runPython } from '../../test/python.ts';
+import { Peer } from '../harness/peer.ts';
 import type { JoinData } from './data.ts';
-import { Peer, THREADS } from './peer.ts';
 import type { Contender, JoinAnswer } from './rounds.ts';
 import type { ExportOptions, Server } from './server.ts';
+import { THREADS } from './threads.ts';
 
 const CHECKER = join(import.meta.dirname, 'check.py');
 const PEERS = join(import.meta.dirname, 'peers.py');
@@ -45,7 +46,10 @@ export function engine(
   isInOrder: boolean,
 ): Engine {
   const { python, history, spine } = data;
-  const peer = new Peer(python, [PEERS, engineName, `${THREADS}`, history, spine]);
+  const peer = new Peer(python, [PEERS, engineName, `${THREADS}`, history, spine], {
+    // Where Polars has it from.
+    POLARS_MAX_THREADS: `${THREADS}`,
+  });
   return peerContender(name, peer, data, isInOrder);
 }
 

@@ -1,6 +1,3 @@
-import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import type { RecordBatch } from 'apache-arrow';
@@ -10,6 +7,7 @@ import { readPiece } from '../../src/timetravel/spine/read.ts';
 import { openSpineFile } from '../../src/timetravel/spine/source.ts';
 import { pythonWith, runPython } from '../../test/python.ts';
 import { TRAINER_PACKAGES } from '../../test/support/trainers.ts';
+import { withFolder } from '../harness/folder.ts';
 import { openJobs } from '../measure.ts';
 import { entitiesOf, type Shape, shapeText } from './shape.ts';
 
@@ -36,19 +34,8 @@ export async function withData(
   shape: Shape,
   work: (data: JoinData) => Promise<void>,
 ): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-joins-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
-  process.once('exit', remove);
-  try {
-    await work(await makeData(folder, shape));
-  } finally {
-    remove();
-    process.off('exit', remove);
-  }
+  await withFolder(async (folder) => work(await makeData(folder, shape)));
 }
-
-// Who breaks it off leaves nothing behind either.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 
 async function makeData(folder: string, shape: Shape): Promise<JoinData> {
   console.error(`making ${shapeText(shape)}`);

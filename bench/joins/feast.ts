@@ -1,18 +1,25 @@
 /**
  * Feast's get_historical_features beside Tidemark, at ten thousand rows and ten times as many, and
- * so on, as long as it takes minutes. Run with `npm run bench:join:feast`.
+ * so on, as long as it takes minutes. Run with `npm run bench -- join-feast`.
  */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { FEAST_PACKAGES } from '../../test/conformance/feast/packages.ts';
 import { pythonWith } from '../../test/python.ts';
-import { shown } from './bars.ts';
+import { shown } from '../harness/bars.ts';
+import { askedOptions } from '../harness/options.ts';
+import { Peer } from '../harness/peer.ts';
+import { publish } from '../harness/report.ts';
 import { peerContender, tidemark } from './contenders.ts';
 import { type JoinData, withData } from './data.ts';
-import { Peer } from './peer.ts';
-import { publish } from './report.ts';
-import { inTurns, type Measured, requireEqualAnswers } from './rounds.ts';
+import {
+  inTurns,
+  type Measured,
+  requireEqualAnswers,
+  rowsOf,
+  SECONDS_AND_MEMORY,
+} from './rounds.ts';
 import { Server } from './server.ts';
 import { type Shape, shapeText } from './shape.ts';
 
@@ -23,7 +30,9 @@ const SIZES = [1e4, 1e5, 1e6];
 const STORES = ['duckdb', 'dask'];
 const FEAST = join(import.meta.dirname, 'ask_feast.py');
 
-const sizes = process.argv.length > 2 ? process.argv.slice(2).map(Number) : SIZES;
+const { isStandard, words } = askedOptions();
+const askedSizes = words.length > 0 ? words.map(Number) : SIZES.slice(0, 1);
+const sizes = isStandard ? SIZES : askedSizes;
 const feastPython = await pythonWith(FEAST_PACKAGES);
 const results: { shape: Shape; measured: Measured[] }[] = [];
 let stores = STORES;
@@ -46,7 +55,7 @@ publish(
   {
     name: 'feast',
     title: 'Training join beside Feast',
-    command: 'npm run bench:join:feast',
+    command: 'npm run bench -- join-feast',
     text: [
       `Feast’s \`get_historical_features\` (${FEAST_PACKAGES[0]}) with its duckdb and its dask offline store over one uncompressed Parquet file, to Arrow and then to uncompressed Parquet; Tidemark’s export of the same spine. 128-d vectors. A store that takes longer than ${PATIENCE_SECONDS} s is not asked for more. The answers of the rows that have one are the same, bit by bit; where Feast’s answer has fewer rows than the spine, it leaves out those without.`,
     ],
@@ -79,9 +88,11 @@ publish(
         isOurs: name === 'Tidemark',
       })),
     })),
+    metrics: SECONDS_AND_MEMORY,
+    rows: results.flatMap(({ shape, measured }) => rowsOf(measured, shapeText(shape))),
     results: { results },
   },
-  sizes === SIZES,
+  isStandard,
   new Date(),
 );
 

@@ -1,20 +1,22 @@
 /**
  * How near a training join comes to what none can do without, to copy the bytes of its answer once
  * and write them to the same disk; and where the time of one of its threads goes. Run with
- * `npm run bench:join:floor`.
+ * `npm run bench -- join-floor`.
  */
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { shown } from './bars.ts';
+import { shown } from '../harness/bars.ts';
+import { Peer } from '../harness/peer.ts';
+import { publish } from '../harness/report.ts';
 import { tidemark } from './contenders.ts';
 import { type JoinData, withData } from './data.ts';
 import { secondsBar } from './pages.ts';
-import { Peer, type Stages, THREADS } from './peer.ts';
-import { publish } from './report.ts';
-import { type Contender, inTurns } from './rounds.ts';
+import { type Contender, inTurns, rowsOf, SECONDS_AND_MEMORY } from './rounds.ts';
 import { Server } from './server.ts';
 import { askedShape, shapeText } from './shape.ts';
+import type { Stages } from './stages.ts';
+import { THREADS } from './threads.ts';
 
 const ROUNDS = 5;
 const FLOOR = join(import.meta.dirname, 'floor-copy.ts');
@@ -67,7 +69,7 @@ await withData(shape, async (data) => {
     {
       name: 'floor',
       title: `Training join beside copying and writing, ${shapeText(shape)}`,
-      command: 'npm run bench:join:floor',
+      command: 'npm run bench -- join-floor',
       text: [
         `Beside each, the same threads copy as many bytes from memory to memory once and write them to the same disk, in files of 64 MiB. An export is the whole of it, over HTTP, from the request until it says done; to gather and write is to put the columns of rows that are resolved into Parquet, with their vectors, and to write that, without its SHA-256. Nobody waits until the disk has it. ${shown(bytes / 1e6)} MB.`,
         `Where the time of one thread goes, last round: ${told.map(({ name, value }) => `${name} ${value.toFixed(0)} ms`).join('; ')}.`,
@@ -87,6 +89,8 @@ await withData(shape, async (data) => {
         { title: 'Seconds, less is better', unit: 's', bars: measured.map(secondsBar) },
         { title: 'Where the time of one thread goes', unit: 'ms', bars: told },
       ],
+      metrics: SECONDS_AND_MEMORY,
+      rows: rowsOf(measured),
       results: { shape, bytes, measured, stages },
     },
     isStandard,

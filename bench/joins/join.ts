@@ -1,7 +1,7 @@
 /**
  * A training join of a million rows to a million revisions, from a spine on the disk to part files:
  * Tidemark's job beside DuckDB, on the same vectors, with as many threads. Run with
- * `npm run bench:join`; `node bench/joins/join.ts 100000 100000 128` is a look at a smaller one.
+ * `npm run bench -- join`; `node bench/joins/join.ts 100000 100000 128` is a look at a smaller one.
  */
 import { engine, tidemark } from './contenders.ts';
 import { withData } from './data.ts';
@@ -32,7 +32,7 @@ await withData(shape, async (data) => {
   publishJoins({
     name: 'join',
     title: `Training join, ${shapeText(shape)}`,
-    command: 'npm run bench:join',
+    command: 'npm run bench -- join',
     data,
     measured,
     baseline: 'DuckDB',

@@ -1,16 +1,22 @@
 /**
  * A training join whose answer is larger than memory, with as many threads and as much memory of its
  * own as a small one: ten million rows to five million revisions, beside a tenth of it. Run with
- * `npm run bench:join:large`; it takes 30 GB of disk.
+ * `npm run bench -- join-large`; it takes 30 GB of disk.
  */
 import { rm } from 'node:fs/promises';
 
-import { shown } from './bars.ts';
+import { shown } from '../harness/bars.ts';
+import { publish } from '../harness/report.ts';
 import { naiveAnswer, tidemark } from './contenders.ts';
 import { withData } from './data.ts';
 import { memoryBar } from './pages.ts';
-import { publish } from './report.ts';
-import { inTurns, type Measured, requireEqualAnswers } from './rounds.ts';
+import {
+  inTurns,
+  type Measured,
+  requireEqualAnswers,
+  rowsOf,
+  SECONDS_AND_MEMORY,
+} from './rounds.ts';
 import { Server } from './server.ts';
 import { askedShape, type Shape, shapeText } from './shape.ts';
 
@@ -28,7 +34,7 @@ publish(
   {
     name: 'large',
     title: `Training join, ${shapeText(large)}`,
-    command: 'npm run bench:join:large',
+    command: 'npm run bench -- join-large',
     text: [
       `Tidemark alone, inline vectors in spine order, uncompressed Parquet. The large one writes ${shown((rateLarge / rate) * 100)} % of the bytes a second of the small one. Own memory is what is not pages of files (RssAnon), the most that was seen of the whole server. The answers are those of bisection, row by row and bit by bit.`,
     ],
@@ -56,6 +62,8 @@ publish(
       },
       { title: 'Own memory at its peak', unit: 'MiB', bars: measured.map(memoryBar) },
     ],
+    metrics: SECONDS_AND_MEMORY,
+    rows: rowsOf(measured),
     results: { measured },
   },
   isStandard,

@@ -1,16 +1,16 @@
 /**
  * What exports cost those who look up meanwhile: lookups at a steady pace, of a server with nothing
  * else to do, during one export after the other, and during two at once. Run with
- * `npm run bench:join:latency`.
+ * `npm run bench -- join-latency`.
  */
 import { once } from 'node:events';
 import { Agent, request } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 
-import { percentile, seeded } from '../measure.ts';
-import { shown } from './bars.ts';
+import { shown } from '../harness/bars.ts';
+import { askAtPace } from '../harness/load.ts';
+import { publish } from '../harness/report.ts';
+import { seeded } from '../measure.ts';
 import { withData } from './data.ts';
-import { publish } from './report.ts';
 import { Server } from './server.ts';
 import { askedShape, entitiesOf, shapeText } from './shape.ts';
 
@@ -18,6 +18,7 @@ const LOOKUPS_A_SECOND = 100;
 const IDS = 100;
 const SECONDS = 20;
 const EXPORTS = [0, 1, 2];
+const NAMES = ['no export', 'one export', 'two exports'];
 
 const agent = new Agent({ keepAlive: true, maxSockets: 64 });
 const { shape, isStandard } = askedShape({ rows: 1e6, revisions: 1e6, dim: 128 });
@@ -25,19 +26,20 @@ await withData(shape, async (data) => {
   const server = await Server.start(data);
   const random = seeded(5);
   const bodies = Array.from({ length: 64 }, () => bodyOf(random, entitiesOf(shape)));
-  await lookUp(server.url, bodies, 2);
+  const ask = async (at: number) => lookUpOnce(server.url, bodies[at % bodies.length]!);
+  await askAtPace(LOOKUPS_A_SECOND, 2, ask);
   const results = [];
   for (const exports of EXPORTS) {
     const state = { isDone: false, count: 0, seconds: 0 };
     const load = Array.from({ length: exports }, async () =>
       keepExporting(server, data.spine, state),
     );
-    const times = await lookUp(server.url, bodies, SECONDS);
+    const { p50, p99, most } = await askAtPace(LOOKUPS_A_SECOND, SECONDS, ask);
     state.isDone = true;
     await Promise.all(load);
-    const [p50, p99, most] = [0.5, 0.99, 1].map((share) => percentile(times, share));
     const seconds = state.seconds / state.count;
-    results.push({ exports, lookups: times.length, p50, p99, most, seconds });
+    const lookups = LOOKUPS_A_SECOND * SECONDS;
+    results.push({ exports, lookups, p50, p99, most, seconds });
   }
   await server.close();
   agent.destroy();
@@ -45,7 +47,7 @@ await withData(shape, async (data) => {
     {
       name: 'latency',
       title: `Lookups during exports, ${shapeText(shape)}`,
-      command: 'npm run bench:join:latency',
+      command: 'npm run bench -- join-latency',
       text: [
         `${LOOKUPS_A_SECOND} lookups a second of ${IDS} ids each for ${SECONDS} s, as safetensors over HTTP, timed from when each was due. An export is inline vectors in spine order, and the next begins when one is done. Server and client share the machine.`,
       ],
@@ -53,7 +55,7 @@ await withData(shape, async (data) => {
         ['exports at once', 'lookup p50, ms', 'p99, ms', 'most, ms', 's an export'],
         ...results.map(({ exports, p50, p99, most, seconds }) => [
           `${exports}`,
-          ...[p50!, p99!, most!].map(shown),
+          ...[p50, p99, most].map(shown),
           exports === 0 ? '' : shown(seconds),
         ]),
       ],
@@ -62,12 +64,21 @@ await withData(shape, async (data) => {
           title: 'Lookup p99, less is better',
           unit: 'ms',
           bars: results.map(({ exports, p99 }) => ({
-            name: ['no export', 'one export', 'two exports'][exports]!,
-            value: p99!,
+            name: NAMES[exports]!,
+            value: p99,
             isOurs: true,
           })),
         },
       ],
+      metrics: [
+        { key: 'p50', title: 'lookup p50, ms', unit: 'ms', better: 'less' },
+        { key: 'p99', title: 'lookup p99, ms', unit: 'ms', better: 'less' },
+      ],
+      rows: results.map(({ exports, p50, p99 }) => ({
+        name: NAMES[exports]!,
+        group: '',
+        values: { p50: [p50], p99: [p99] },
+      })),
       results: { shape, results },
     },
     isStandard,
@@ -81,24 +92,6 @@ function bodyOf(random: () => number, entities: number): Buffer {
     return `job-${String(entity).padStart(7, '0')}`;
   });
   return Buffer.from(JSON.stringify({ lookups: [{ feature_view: 'job', entity_ids }] }));
-}
-
-/** Milliseconds of each lookup, ascending. One that is late does not hold up the next. */
-async function lookUp(
-  url: string,
-  bodies: readonly Buffer[],
-  seconds: number,
-): Promise<Float64Array> {
-  const times = new Float64Array(seconds * LOOKUPS_A_SECOND);
-  const begin = performance.now();
-  const asked = Array.from(times, async (_, at) => {
-    const due = begin + (at * 1_000) / LOOKUPS_A_SECOND;
-    await sleep(Math.max(1, due - performance.now()));
-    await lookUpOnce(url, bodies[at % bodies.length]!);
-    times[at] = performance.now() - due;
-  });
-  await Promise.all(asked);
-  return times.toSorted();
 }
 
 async function lookUpOnce(url: string, body: Buffer): Promise<void> {

@@ -24,7 +24,8 @@ import { readPiece } from '../../src/timetravel/spine/read.ts';
 import { openSpineFile } from '../../src/timetravel/spine/source.ts';
 import { PRESENT } from '../../src/timetravel/status.ts';
 import { planOf } from '../../test/support/join-plan.ts';
-import { type Stages, THREADS } from './peer.ts';
+import type { Stages } from './stages.ts';
+import { THREADS } from './threads.ts';
 
 /** What an export may have by default. */
 const MEMORY_BYTES = 2 ** 30;

@@ -1,8 +1,9 @@
-import { shown } from './bars.ts';
+import { shown } from '../harness/bars.ts';
+import { isOurs } from '../harness/page.ts';
+import { publish } from '../harness/report.ts';
 import type { JoinData } from './data.ts';
-import { THREADS } from './peer.ts';
-import { publish } from './report.ts';
-import { type Measured, requireEqualAnswers } from './rounds.ts';
+import { type Measured, requireEqualAnswers, rowsOf, SECONDS_AND_MEMORY } from './rounds.ts';
+import { THREADS } from './threads.ts';
 
 const MEBIBYTE = 2 ** 20;
 
@@ -61,6 +62,8 @@ export function publishJoins(joins: Joins): void {
         { title: 'Seconds, less is better', unit: 's', bars: measured.map(secondsBar) },
         { title: 'Own memory at its peak', unit: 'MiB', bars: measured.map(memoryBar) },
       ],
+      metrics: SECONDS_AND_MEMORY,
+      rows: rowsOf(measured),
       results: { shape: data.shape, ingest_seconds: data.ingestSeconds, measured },
     },
     isStandard,
@@ -75,8 +78,4 @@ export function secondsBar({ name, median, seconds }: Measured) {
 
 export function memoryBar({ name, anonymousBytes }: Measured) {
   return { name, value: anonymousBytes / MEBIBYTE, isOurs: isOurs(name) };
-}
-
-function isOurs(name: string): boolean {
-  return name.startsWith('Tidemark');
 }

@@ -1,5 +1,5 @@
 /**
- * The join of `npm run bench:join` as data frames do it. Run with `npm run bench:join:peers`.
+ * The join of `npm run bench -- join` as data frames do it. Run with `npm run bench -- join-peers`.
  */
 import { engine, tidemark } from './contenders.ts';
 import { withData } from './data.ts';
@@ -24,7 +24,7 @@ await withData(shape, async (data) => {
   publishJoins({
     name: 'peers',
     title: `Training join beside data frames, ${shapeText(shape)}`,
-    command: 'npm run bench:join:peers',
+    command: 'npm run bench -- join-peers',
     data,
     measured,
     baseline: 'Tidemark, spine order',

@@ -1,16 +1,17 @@
 /**
  * Finding the revision in force for each row of a spine, without vectors, on one thread: Tidemark
- * beside DuckDB's ASOF join. Run with `npm run bench:join:resolve`.
+ * beside DuckDB's ASOF join. Run with `npm run bench -- join-resolve`.
  */
 import { join } from 'node:path';
 
-import { shown } from './bars.ts';
+import { shown } from '../harness/bars.ts';
+import { Peer } from '../harness/peer.ts';
+import { publish } from '../harness/report.ts';
 import { withData } from './data.ts';
 import { secondsBar } from './pages.ts';
-import { Peer, type Stages } from './peer.ts';
-import { publish } from './report.ts';
-import { type Contender, inTurns } from './rounds.ts';
+import { type Contender, inTurns, rowsOf, SECONDS_AND_MEMORY } from './rounds.ts';
 import { askedShape, shapeText } from './shape.ts';
+import type { Stages } from './stages.ts';
 
 const ROUNDS = 5;
 const RESOLVER = join(import.meta.dirname, 'one-thread.ts');
@@ -50,7 +51,7 @@ await withData(shape, async (data) => {
     {
       name: 'resolve',
       title: `Resolving alone, ${shapeText(shape)}`,
-      command: 'npm run bench:join:resolve',
+      command: 'npm run bench -- join-resolve',
       text: [
         `From a spine in Parquet to the event time of each row’s winner; DuckDB reads ids and times of the history from Parquet, and no vectors. All find the same (${found.get('DuckDB, 1 thread')}, the sum of their event times).`,
       ],
@@ -66,6 +67,8 @@ await withData(shape, async (data) => {
         ]),
       ],
       panels: [{ title: 'Seconds, less is better', unit: 's', bars: measured.map(secondsBar) }],
+      metrics: SECONDS_AND_MEMORY,
+      rows: rowsOf(measured),
       results: { shape, measured },
     },
     isStandard,

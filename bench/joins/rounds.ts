@@ -1,6 +1,9 @@
 import { spawnSync } from 'node:child_process';
 
-import { type PeakMemory, watchMemory } from './memory.ts';
+import { type PeakMemory, watchMemory } from '../harness/memory.ts';
+import type { Metric, Row } from '../harness/rows.ts';
+import { medianOf } from '../harness/statistics.ts';
+import { takeTurns } from '../harness/turns.ts';
 
 /** Somebody who can do the work, in a process of its own that stays for all its runs. */
 export interface Contender {
@@ -42,27 +45,39 @@ export interface Measured extends PeakMemory {
 }
 
 /**
- * Lets all do the work in turns, A B A B, after a turn that warms up: what else the machine does
- * meets all of them. What the one before has written is on the disk before the next one starts.
+ * Lets all do the work in turns, after one that warms up. What the one before has written is on the
+ * disk before the next one starts.
  */
 export async function inTurns(
   contenders: readonly Contender[],
   rounds: number,
 ): Promise<Measured[]> {
-  const measured = contenders.map(({ name }): Measured => ({
-    name,
-    seconds: [],
-    median: 0,
-    anonymousBytes: 0,
-    residentBytes: 0,
-  }));
-  for (let round = 0; round <= rounds; round++) {
-    for (const [at, contender] of contenders.entries()) {
-      await oneTurn(contender, measured[at]!, round === 0);
-    }
-  }
-  return measured;
+  const measured = new Map(
+    contenders.map((contender): [Contender, Measured] => [
+      contender,
+      { name: contender.name, seconds: [], median: 0, anonymousBytes: 0, residentBytes: 0 },
+    ]),
+  );
+  await takeTurns(contenders, rounds, async (contender, isWarmUp) =>
+    oneTurn(contender, measured.get(contender)!, isWarmUp),
+  );
+  return [...measured.values()];
 }
+
+/** As the rows of a report. */
+export function rowsOf(measured: readonly Measured[], group = ''): Row[] {
+  return measured.map(({ name, seconds, anonymousBytes }) => ({
+    name,
+    group,
+    values: { seconds, own_memory: [anonymousBytes / 2 ** 20] },
+  }));
+}
+
+/** Of those rows. */
+export const SECONDS_AND_MEMORY: readonly Metric[] = [
+  { key: 'seconds', title: 's', unit: 's', better: 'less' },
+  { key: 'own_memory', title: 'own memory, MiB', unit: 'MiB', better: 'less' },
+];
 
 /** Throws where one has another answer than the first: in all rows, or in those with a vector. */
 export function requireEqualAnswers(
@@ -94,10 +109,4 @@ async function oneTurn(contender: Contender, measured: Measured, isWarmUp: boole
     if (run.bytes !== undefined) measured.bytes = run.bytes;
   }
   await run.clear();
-}
-
-function medianOf(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const upper = sorted[sorted.length >> 1]!;
-  return sorted.length % 2 === 1 ? upper : (upper + sorted[(sorted.length >> 1) - 1]!) / 2;
 }

@@ -1,3 +1,5 @@
+import { askedOptions } from '../harness/options.ts';
+
 /** What is joined to what. */
 export interface Shape {
   /** Rows of the spine. */
@@ -13,10 +15,10 @@ export function entitiesOf({ revisions }: Shape): number {
 
 /** The shape that the command line names, for a look; whether it is the benchmark's own. */
 export function askedShape(standard: Shape): { shape: Shape; isStandard: boolean } {
-  const [rows, revisions, dim] = process.argv.slice(2).map(Number);
-  if (rows === undefined) return { shape: standard, isStandard: true };
-  const shape = { rows, revisions: revisions ?? rows, dim: dim ?? standard.dim };
-  return { shape, isStandard: false };
+  const { isStandard, words } = askedOptions();
+  if (isStandard) return { shape: standard, isStandard };
+  const [rows = standard.rows / 20, revisions = rows, dim = standard.dim] = words.map(Number);
+  return { shape: { rows, revisions, dim }, isStandard };
 }
 
 /** 1M rows × 1M revisions × 128-d */

@@ -1,3 +1,4 @@
+import { watchMemory } from '../harness/memory.ts';
 /**
  * A spine of a hundred million rows with `vectors=ref`: each row has the answer that bisection gives
  * it, each vector is there once, and the server's own memory stays within its setting and what it
@@ -5,7 +6,6 @@
  */
 import { naiveAnswer, tidemark } from './contenders.ts';
 import { withData } from './data.ts';
-import { watchMemory } from './memory.ts';
 import { Server } from './server.ts';
 import { askedShape, shapeText } from './shape.ts';
 

@@ -4,7 +4,7 @@ import { formatInstant, type Micros } from '../ground/time.ts';
 import type { CatalogueEvent, FeatureView } from '../store/catalogue.ts';
 import type { Change } from '../store/change-log.ts';
 import { TOMBSTONE } from '../store/chunk.ts';
-import { numbersOf } from '../store/dtype.ts';
+import { shownVector } from '../store/dtype.ts';
 import { unpackHashes } from '../store/erasures.ts';
 import type { FeedPage } from '../store/feed.ts';
 import type { Store } from '../store/store.ts';
@@ -65,7 +65,7 @@ function* linesOf(store: Store, { items }: FeedPage, vectors: boolean): Iterable
     const vectorOf = vectors ? vectorReader(store, version) : undefined;
     for (const change of changes) {
       const line = revisionLine(version, change);
-      yield vectorOf === undefined ? line : { ...line, vector: vectorOf(change) };
+      yield vectorOf === undefined ? line : { ...line, ...vectorOf(change) };
     }
   }
 }
@@ -90,14 +90,13 @@ function revisionLine({ view, version }: VersionStore, change: Change) {
 function vectorReader(
   { catalogue }: Store,
   { view, version, vectors }: VersionStore,
-): (change: Change) => number[] | null {
-  const { dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version);
+): (change: Change) => { vector: number[] | null; scale?: number } {
+  const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version);
   const bytes = new Uint8Array(vectors.vectorBytes);
-  const numbers = numbersOf(bytes, dtype);
   return ({ vectorId }) => {
-    if (vectorId === TOMBSTONE) return null;
+    if (vectorId === TOMBSTONE) return { vector: null };
     vectors.copyInto(vectorId, bytes, 0);
-    return Array.from(numbers);
+    return shownVector(bytes, dim, dtype);
   };
 }
 

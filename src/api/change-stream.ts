@@ -1,5 +1,5 @@
 import type { Catalogue, CatalogueEvent } from '../store/catalogue.ts';
-import { CHANGES_FORMAT, ChangesEncoder, encodeFrame } from '../store/change-frames.ts';
+import { changesFormat, ChangesEncoder, encodeFrame } from '../store/change-frames.ts';
 import { vectorBytes } from '../store/dtype.ts';
 import type { FeedPage } from '../store/feed.ts';
 import type { Store } from '../store/store.ts';
@@ -42,15 +42,19 @@ async function* frames(
 ): AsyncGenerator<Buffer> {
   const { catalogue } = store;
   const lineage = catalogue.lineage();
+  const format = changesFormat(catalogue.views());
+  // Who follows was told this format, and comes again for another one.
+  const isOther = (): boolean => changesFormat(catalogue.views()) > format;
   yield encodeFrame({
     type: 'hello',
-    format: CHANGES_FORMAT,
+    format,
     lineage,
     erasure_key: catalogue.erasureKey(),
     snapshot: store.snapshot,
   });
   const news = new News(store, question.after);
   for (let events = news.read(); events.length > 0; events = news.read()) {
+    if (isOther()) return;
     yield Buffer.concat(events.map((event) => encodeFrame({ type: 'event', event })));
   }
   const encoder = new ChangesEncoder();
@@ -59,7 +63,7 @@ async function* frames(
   const all = { ...question, limit: Number.POSITIVE_INFINITY, pageRows };
   const make = (page: FeedPage): Buffer[] | undefined => {
     // Promoted meanwhile, or the replica of another: whoever follows must hear of that first.
-    if (catalogue.lineage().id !== lineage.id) return undefined;
+    if (catalogue.lineage().id !== lineage.id || isOther()) return undefined;
     const made: Buffer[] = [];
     // What the catalogue lost since is no longer among the changes: it is told first.
     for (let events = news.read(); events.length > 0; events = news.read()) {

@@ -5,7 +5,8 @@ import type { TidemarkError } from '../ground/errors.ts';
 import type { DeadLetter, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import type { FieldRow } from '../store/fields.ts';
-import type { Store } from '../store/store.ts';
+import type { ReadStore, Store } from '../store/store.ts';
+import type { Prefetch } from '../timetravel/cold/prefetch.ts';
 import type { Exports } from '../timetravel/exports/exports.ts';
 import type { JoinPool } from '../timetravel/join/pool.ts';
 import type { SkewCheck } from '../timetravel/skew.ts';
@@ -95,9 +96,11 @@ export interface Deps {
   sinkTopics: readonly string[];
   /** Told of every compaction that was asked for, for the metrics. */
   compacted: (outcome: 'done' | 'failed') => void;
-  readiness: () => Readiness;
+  readiness: () => Readiness | Promise<Readiness>;
   /** Asks a sample of answers again; undefined where that is turned off. */
   skew?: SkewCheck;
+  /** Reads what lookups are going to, where data are colder than memory; undefined: never. */
+  prefetch?: Pick<Prefetch, 'isCold' | 'bring'>;
   /** Makes a read replica a leader of its own. Rejects with NOT_A_REPLICA. */
   promote: () => Promise<void>;
   /** The threads that all training joins share. */
@@ -112,4 +115,14 @@ export interface Deps {
   logger: FastifyServerOptions['logger'];
   /** The API adds its metrics to it, and shows it at /metrics. */
   registry: Registry;
+}
+
+/** What of it a process needs that only reads. */
+export interface ReadDeps extends Pick<
+  Deps,
+  'limits' | 'pendingOf' | 'skew' | 'prefetch' | 'readiness' | 'logger' | 'registry'
+> {
+  store: ReadStore;
+  /** What /metrics shows; the registry alone where it is undefined. */
+  scrape?: () => Promise<string>;
 }

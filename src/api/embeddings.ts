@@ -59,6 +59,8 @@ export async function embeddingRoutes(server: ApiServer, context: Context): Prom
             'INTERNAL',
             'MODEL_UNAVAILABLE',
             'SHUTTING_DOWN',
+            'UNDER_PRESSURE',
+            'DEADLINE_EXCEEDED',
           ),
         },
       },

@@ -1,27 +1,36 @@
+import type { z } from 'zod';
+
 import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
 import { formatInstant } from '../ground/time.ts';
+import { EntityIds } from '../store/entity-ids.ts';
 import { resolveMany } from '../timetravel/lookup.ts';
 import { ANY_AGE } from '../timetravel/question.ts';
 import { REASONS, STATUSES } from '../timetravel/status.ts';
 import { gatherRows } from './lookup-json.ts';
 import { pendingRows } from './lookup.ts';
 import { JSON_TYPE } from './media.ts';
+import { prefetched } from './prefetched.ts';
 import { push } from './push.ts';
 import { columnTime, echoQuestion, maxAgeOf, maxAgeText, resolveQuestion } from './question.ts';
-import type { ApiServer, Context } from './route.ts';
+import type { ApiServer, Context, ReadContext } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import { entityAnswer, type EntityAnswer, entityPath, entityQuery } from './schemas/lookup.ts';
 import { deleteAnswer, deleteQuery } from './schemas/push.ts';
 
 const config = { produces: [JSON_TYPE] };
 
-export async function entityRoutes(server: ApiServer, context: Context): Promise<void> {
+export async function entityRoutes(server: ApiServer, context: ReadContext): Promise<void> {
   const { store, metrics } = context;
 
   server.get(
     '/v1/feature-views/:view/entities/:entity_id',
     {
       config,
+      preHandler: prefetched(context, ({ params, query }) => {
+        const { view, entity_id } = params as z.output<typeof entityPath>;
+        const { version, ...asked } = query as z.output<typeof entityQuery>;
+        return { ...asked, lookups: [{ feature_view: view, version, entity_ids: [entity_id] }] };
+      }),
       schema: {
         tags: ['time travel'],
         summary: 'Look one entity up',
@@ -45,7 +54,7 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
       },
     },
     (request): EntityAnswer => {
-      const { version: versionName, ...asked } = request.query;
+      const { version: versionName, dtype: askedDtype, ...asked } = request.query;
       const { view: viewName, entity_id } = request.params;
       const view = store.catalogue.mustGetView(viewName);
       const version = store.catalogue.mustGetVersion(view, versionName);
@@ -54,7 +63,11 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
       const maxAge = maxAgeOf(asked, view);
       const resolution = resolveMany(opened, [entity_id], { ...question, maxAge });
       metrics.lookedUp(view.name, resolution);
-      const [pending] = pendingRows(context, asked, view, version, [entity_id], resolution);
+      const ids = EntityIds.of([entity_id]);
+      const [pending] = pendingRows(context, asked, view, version, ids, resolution);
+      const { vectors: pool } = opened;
+      const dtype = askedDtype ?? version.dtype;
+      const { vectors, scales } = gatherRows({ version, dtype, vectors: pool, resolution });
       const [seq] = resolution.seqs as unknown as [number];
       return {
         feature_view: view.name,
@@ -71,11 +84,16 @@ export async function entityRoutes(server: ApiServer, context: Context): Promise
         created_timestamp: columnTime(resolution.createds[0]!),
         seq: Number.isNaN(seq) ? null : seq,
         dim: version.dim,
-        dtype: version.dtype,
-        vector: gatherRows({ version, vectors: opened.vectors, resolution })[0]!,
+        dtype,
+        vector: vectors[0]!,
+        ...(scales && { scale: scales[0]! }),
       };
     },
   );
+}
+
+export async function deleteRoutes(server: ApiServer, context: Context): Promise<void> {
+  const { store } = context;
 
   server.delete(
     '/v1/feature-views/:view/entities/:entity_id',

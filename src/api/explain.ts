@@ -5,7 +5,7 @@ import { ANY_AGE } from '../timetravel/question.ts';
 import { REASONS, STATUSES } from '../timetravel/status.ts';
 import { JSON_TYPE } from './media.ts';
 import { echoQuestion, maxAgeOf, maxAgeText, resolveQuestion } from './question.ts';
-import type { ApiServer, Context } from './route.ts';
+import type { ApiServer, ReadContext } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import {
   explainAnswer,
@@ -21,7 +21,7 @@ const DESCRIPTION =
   'Dropped are revisions above the snapshot (A9), after `as_of` (A1), known or stored too late (A5), and those that count but come before the winner in order (A2). ' +
   'The winner answers PRESENT, or is too old (A6), or a tombstone (A7). An erased entity shows no revisions (A8), and a question that reaches before the horizon of retention has no winner (A10).';
 
-export async function explainRoutes(server: ApiServer, context: Context): Promise<void> {
+export async function explainRoutes(server: ApiServer, context: ReadContext): Promise<void> {
   server.post(
     '/v1/explain',
     {
@@ -52,7 +52,7 @@ export async function explainRoutes(server: ApiServer, context: Context): Promis
   );
 }
 
-function showExplanation({ store, limits }: Context, asked: ExplainBody): ExplainAnswer {
+function showExplanation({ store, limits }: ReadContext, asked: ExplainBody): ExplainAnswer {
   const { limit = LIMIT } = asked;
   if (limit > limits.timeline_page) {
     throw new TidemarkError(

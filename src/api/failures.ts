@@ -8,6 +8,14 @@ import type { Limits } from './limits.ts';
 import { consumedBy } from './media.ts';
 import { PROBLEM_TYPE, problemOf, SchemaMisfit, statusOf } from './problem.ts';
 
+/** No failures of the server, and many when there are some; the metrics count them. */
+const UNLOGGED: ReadonlySet<ErrorCode> = new Set([
+  'SHUTTING_DOWN',
+  'WRITER_UNAVAILABLE',
+  'UNDER_PRESSURE',
+  'DEADLINE_EXCEEDED',
+]);
+
 /** Answers any error of a request in the one shape. */
 export function sendProblem(
   error: unknown,
@@ -30,8 +38,8 @@ export function settleFailure(
 ): TidemarkError {
   const known = knownError(error, request, limits);
   const status = statusOf(known.code);
-  if (status >= 500 && known.code !== 'SHUTTING_DOWN') {
-    request.log.error({ err: error, code: known.code }, known.message);
+  if (status >= 500 && !UNLOGGED.has(known.code)) {
+    request.log.error({ reqId: request.id, err: error, code: known.code }, known.message);
   }
   if (known instanceof TryLater) void reply.header('retry-after', known.retryAfterSeconds);
   else if (known.code === 'OVERLOADED') void reply.header('retry-after', '1');
@@ -91,23 +99,36 @@ export function knownError(error: unknown, request: FastifyRequest, limits: Limi
   return new TidemarkError('INTERNAL', 'Tidemark failed; the log has why, by the instance given');
 }
 
+/** As Node calls it. */
+const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
 /** The statuses that HTTP has for what its parser refuses: none of them is of a route. */
 const UNREADABLE: Record<string, { status: number; problem: TidemarkError }> = {
   HPE_HEADER_OVERFLOW: {
     status: 431,
     problem: new TidemarkError('LIMIT_EXCEEDED', `the headers are over ${maxHeaderSize} bytes`),
   },
-  ERR_HTTP_REQUEST_TIMEOUT: {
+  [LATE]: {
     status: 408,
     problem: new TidemarkError('LIMIT_EXCEEDED', 'the request took too long to arrive'),
   },
 };
 
+/** The answer under way on a connection: Node keeps it there. */
+export function answerOn(socket: Socket): ServerResponse | null | undefined {
+  const { _httpMessage: answer } = socket as Socket & { _httpMessage?: ServerResponse | null };
+  return answer;
+}
+
+/** Answers a request whose body takes too long to arrive, and closes the connection. */
+export function refuseLate(socket: Socket): void {
+  refuseUnreadable(Object.assign(new Error('late'), { code: LATE }), socket);
+}
+
 /** Answers what is not HTTP in the one shape, and closes the connection: no more can be read of it. */
 export function refuseUnreadable(error: NodeJS.ErrnoException, socket: Socket): void {
-  // Node keeps the answer under way here; one that has begun must not get another in its middle.
-  const { _httpMessage: begun } = socket as Socket & { _httpMessage?: ServerResponse | null };
-  if (error.code === 'ECONNRESET' || !socket.writable || begun?.headersSent) {
+  // An answer that has begun must not get another in its middle.
+  if (error.code === 'ECONNRESET' || !socket.writable || answerOn(socket)?.headersSent) {
     socket.destroy();
     return;
   }

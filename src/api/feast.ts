@@ -1,11 +1,13 @@
 import { TidemarkError } from '../ground/errors.ts';
 import { excerpt } from '../ground/excerpt.ts';
+import type { ReadStore } from '../store/store.ts';
 import { STATUSES } from '../timetravel/status.ts';
 import { gatherRows, refuseManyNumbers } from './lookup-json.ts';
 import { resolveLookups } from './lookup.ts';
 import { JSON_TYPE, requireBody } from './media.ts';
+import { prefetched } from './prefetched.ts';
 import { columnTime } from './question.ts';
-import type { ApiServer, Context } from './route.ts';
+import type { ApiServer, ReadContext } from './route.ts';
 import { problems } from './schemas/common.ts';
 import { type FeastAnswer, feastAnswer, type FeastBody, feastBody } from './schemas/feast.ts';
 
@@ -16,11 +18,15 @@ const DESCRIPTION =
 /** A time in Feast's answers where there is none. */
 const EPOCH = '1970-01-01T00:00:00Z';
 
-export async function feastRoutes(server: ApiServer, context: Context): Promise<void> {
+export async function feastRoutes(server: ApiServer, context: ReadContext): Promise<void> {
   server.post(
     '/get-online-features',
     {
       preValidation: requireBody,
+      preHandler: prefetched(context, ({ body }) => ({
+        ...QUESTION,
+        lookups: lookupsOf(context.store, body as FeastBody),
+      })),
       schema: {
         tags: ['Feast'],
         summary: 'Look vectors up as from Feast',
@@ -81,12 +87,12 @@ function floatText(value: number): string {
   return Number.isInteger(value) && !text.includes('e') ? `${text}.0` : text;
 }
 
-function answer(context: Context, body: FeastBody): FeastAnswer {
-  const { entities, include_feature_view_version_metadata: isWithVersions } = body;
-  const rows = rowsOf(entities);
-  const features = featuresOf(body);
-  const lookups = features.map(({ name, view, version }) => {
-    const { join_key } = context.store.catalogue.mustGetView(view);
+/** Feast has no column for scales, and knows numbers of no narrower dtype. */
+const QUESTION = { boundary: 'inclusive', knowledge: 'event', dtype: 'float32' } as const;
+
+function lookupsOf({ catalogue }: ReadStore, { entities, ...body }: FeastBody) {
+  return featuresOf(body).map(({ name, view, version }) => {
+    const { join_key } = catalogue.mustGetView(view);
     const entity_ids = entities[join_key];
     if (entity_ids === undefined) {
       throw new TidemarkError(
@@ -99,8 +105,13 @@ function answer(context: Context, body: FeastBody): FeastAnswer {
     }
     return { name, feature_view: view, version, entity_ids };
   });
-  const question = { boundary: 'inclusive', knowledge: 'event' } as const;
-  const resolved = resolveLookups(context, { ...question, lookups }, false);
+}
+
+function answer(context: ReadContext, body: FeastBody): FeastAnswer {
+  const { entities, include_feature_view_version_metadata: isWithVersions } = body;
+  const rows = rowsOf(entities);
+  const lookups = lookupsOf(context.store, body);
+  const resolved = resolveLookups(context, { ...QUESTION, lookups }, false);
   refuseManyNumbers(resolved, context.limits);
   const keys = Object.values(entities).map((values) => ({
     values,
@@ -108,13 +119,13 @@ function answer(context: Context, body: FeastBody): FeastAnswer {
     event_timestamps: Array.from({ length: rows }, () => EPOCH),
   }));
   const columns = resolved.results.map((result) => ({
-    values: gatherRows(result),
+    values: gatherRows(result).vectors,
     statuses: Array.from(result.resolution.statuses, (status) => STATUSES[status]!),
     event_timestamps: Array.from(result.resolution.events, (time) => columnTime(time) ?? EPOCH),
   }));
   return {
     metadata: {
-      feature_names: [...Object.keys(entities), ...features.map(({ name }) => name)],
+      feature_names: [...Object.keys(entities), ...lookups.map(({ name }) => name)],
       ...(isWithVersions && {
         feature_view_metadata: resolved.results.map(({ view, version }) => ({
           name: view.name,
@@ -126,7 +137,11 @@ function answer(context: Context, body: FeastBody): FeastAnswer {
   };
 }
 
-function featuresOf({ features, feature_service, full_feature_names }: FeastBody): AskedFeature[] {
+function featuresOf({
+  features,
+  feature_service,
+  full_feature_names,
+}: Omit<FeastBody, 'entities'>): AskedFeature[] {
   if (features === undefined || features.length === 0) {
     throw new TidemarkError(
       'BAD_REQUEST',

@@ -3,7 +3,7 @@ import { z } from 'zod';
 const MIB = 2 ** 20;
 
 /**
- * What a stranger may send, and may ask of one answer. Each is far above any legitimate use and far
+ * What a stranger may send, may ask of one answer, and may hold; of each process. Each is far above any legitimate use and far
  * below what would take the process down; over it, the answer names the limit and its value.
  */
 export const limitsSchema = z.strictObject({
@@ -86,6 +86,35 @@ export const limitsSchema = z.strictObject({
     .describe(
       'Training joins that are streamed at once, each with some windows in memory: beyond, 429.',
     ),
+  connections: z
+    .int()
+    .min(1)
+    .default(10_000)
+    .describe('Open connections: beyond, new ones are closed at once.'),
+  requests: z
+    .int()
+    .min(1)
+    .default(2_000)
+    .describe('Requests under way, each with its body or its answer in memory: beyond, 503.'),
+  unsent_bytes: z
+    .int()
+    .min(MIB)
+    .default(512 * MIB)
+    .describe('Bytes of answers that their clients have not taken yet: beyond, 503.'),
+  max_wait_ms: z
+    .int()
+    .min(0)
+    .default(500)
+    .describe(
+      'Milliseconds that a request may wait for its turn, once requests have waited without a break for twice as long: beyond, 503; 0: any time.',
+    ),
+  body_seconds: z
+    .int()
+    .min(1)
+    .default(60)
+    .describe(
+      'Seconds in which the headers of a request must have arrived, and then its body where that is read whole.',
+    ),
   request_seconds: z
     .int()
     .min(1)
@@ -97,6 +126,34 @@ export const limitsSchema = z.strictObject({
     .default(75)
     .describe(
       'Seconds an idle connection is kept: longer than the 60 s of common load balancers, which would otherwise send into a closed one.',
+    ),
+  stalled_seconds: z
+    .int()
+    .min(1)
+    .default(30)
+    .describe(
+      'Seconds after which the client of an answer is cut off that takes nothing more of it; of a large one the kernel takes a megabyte or so at a time.',
+    ),
+  stalled_stream_seconds: z
+    .int()
+    .min(1)
+    .default(600)
+    .describe(
+      'The same for answers that are streamed as they are made, which hold less: a training run may pause to store its state.',
+    ),
+  drain_seconds: z
+    .number()
+    .min(0)
+    .default(0)
+    .describe(
+      'Seconds from the signal to stop, when `/readyz` turns to 503, to the last request that is still taken: as long as load balancers take to notice.',
+    ),
+  stop_seconds: z
+    .number()
+    .min(0)
+    .default(20)
+    .describe(
+      'Seconds after that in which what is under way may end, before it is cut off: less than whoever stops the server waits before it kills it.',
     ),
 });
 

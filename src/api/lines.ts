@@ -37,7 +37,9 @@ export async function sendPieces(
   const body = Readable.from(told, { highWaterMark: 1 });
   // When the caller has left by now, it is never read: then nothing else ends the pieces.
   body.once('close', () => {
-    pieces.return(undefined).catch((error: unknown) => request.log.error(error));
+    pieces
+      .return(undefined)
+      .catch((error: unknown) => request.log.error({ reqId: request.id, err: error }));
   });
   return reply.type(type).send(body);
 }

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyListenOptions } from 'fastify';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { isSystemError } from '../ground/system-error.ts';
@@ -12,10 +12,19 @@ const REMEDIES: Record<string, string> = {
   EAI_AGAIN: 'that name has no address: set one that has, or an address such as 127.0.0.1',
 };
 
-/** Listens; where it answers. Throws BAD_CONFIG for an address that cannot be. */
-export async function listen(server: FastifyInstance, host: string, port: number): Promise<string> {
+/**
+ * Listens; where it answers. `reusePort`: others may, too, and each has its share of the connections.
+ * Throws BAD_CONFIG for an address that cannot be.
+ */
+export async function listen(
+  server: FastifyInstance,
+  host: string,
+  port: number,
+  reusePort = false,
+): Promise<string> {
+  const address: FastifyListenOptions & { reusePort: boolean } = { host, port, reusePort };
   try {
-    return await server.listen({ host, port });
+    return await server.listen(address);
   } catch (error) {
     if (!isSystemError(error)) throw error;
     const remedy = REMEDIES[error.code ?? ''] ?? 'set another host or port';

@@ -1,12 +1,8 @@
-import { numbersOf, vectorBytes } from '../store/dtype.ts';
-import {
-  allocateSafetensors,
-  planSafetensors,
-  type TensorSpec,
-} from '../timetravel/formats/safetensors.ts';
-import { gather } from '../timetravel/lookup.ts';
-import { PRESENT, REASONS, STATUSES } from '../timetravel/status.ts';
-import { describeResult, wordsOf } from './lookup-json.ts';
+import { numberBytes, numbersOf } from '../store/dtype.ts';
+import { allocateSafetensors } from '../timetravel/formats/safetensors.ts';
+import { PRESENT } from '../timetravel/status.ts';
+import type { AnswerPlans } from './answer-plans.ts';
+import { describeResult, gatherAll, wordsOf } from './lookup-json.ts';
 import type { Resolved, ResolvedLookups } from './lookup.ts';
 import { packMessage } from './media.ts';
 import { echoQuestion } from './question.ts';
@@ -17,10 +13,11 @@ export function msgpackAnswer({ question, isAged, results }: ResolvedLookups): B
     snapshot: question.snapshot,
     question: echoQuestion(question, isAged),
     results: results.map((result) => {
-      const { version, resolution } = result;
+      const { version, dtype, resolution } = result;
       const rows = resolution.statuses.length;
-      const matrix = Buffer.allocUnsafeSlow(rows * vectorBytes(version.dim, version.dtype));
-      gatherMatrix(result, matrix, 0);
+      const matrix = Buffer.allocUnsafeSlow(rows * numberBytes(version.dim, dtype));
+      const scales = dtype === 'int8' ? new Float32Array(rows) : undefined;
+      gatherMatrix(result, matrix, 0, scales);
       return {
         ...describeResult(result),
         ...wordsOf(result),
@@ -28,68 +25,59 @@ export function msgpackAnswer({ question, isAged, results }: ResolvedLookups): B
           Number.isNaN(time) ? null : BigInt(time),
         ),
         vectors: matrix,
+        ...(scales && { scales: Buffer.from(scales.buffer) }),
       };
     }),
   });
 }
-
-const DTYPES = { float32: 'F32', float16: 'F16' } as const;
-export const STATUS_WORDS = JSON.stringify(STATUSES);
-export const REASON_WORDS = JSON.stringify(REASONS);
 
 /**
  * A safetensors file of the answer, in one buffer that the vectors are gathered straight into.
  * Nothing is allocated for a single row.
  */
 export function safetensorsAnswer(
-  { question, isAged, results }: ResolvedLookups,
+  answer: ResolvedLookups,
+  plans: AnswerPlans,
   room: (bytes: number) => Buffer<ArrayBuffer>,
 ): Buffer {
-  const tensors = results.flatMap(({ name, version: { dim, dtype }, resolution }): TensorSpec[] => {
-    const rows = resolution.statuses.length;
-    return [
-      { name: `${name}.vector`, dtype: DTYPES[dtype], shape: [rows, dim] },
-      { name: `${name}.event_timestamp`, dtype: 'I64', shape: [rows] },
-      { name: `${name}.status`, dtype: 'U8', shape: [rows] },
-      { name: `${name}.reason`, dtype: 'U8', shape: [rows] },
-    ];
-  });
-  const plan = planSafetensors(tensors, {
-    snapshot: String(question.snapshot),
-    question: JSON.stringify(echoQuestion(question, isAged)),
-    results: JSON.stringify(results.map(describeResult)),
-    statuses: STATUS_WORDS,
-    reasons: REASON_WORDS,
-  });
+  const { results } = answer;
+  const plan = plans.of(answer);
+  const { starts } = plan;
   const file = allocateSafetensors(plan, room);
+  let scale = results.length * 4;
   results.forEach((result, at) => {
     const { statuses, reasons, events } = result.resolution;
-    const [vector, event, status, reason] = plan.starts.slice(at * 4) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    gatherMatrix(result, file, vector);
-    writeTimes(events, file, event);
-    file.set(statuses, status);
-    file.set(reasons, reason);
+    const scales =
+      result.dtype === 'int8'
+        ? new Float32Array(file.buffer, file.byteOffset + starts[scale++]!, statuses.length)
+        : undefined;
+    gatherMatrix(result, file, starts[at * 4]!, scales);
+    writeTimes(events, file, starts[at * 4 + 1]!);
+    file.set(statuses, starts[at * 4 + 2]);
+    file.set(reasons, starts[at * 4 + 3]);
   });
   return file;
 }
 
-/** Gathers every row's vector, and NaN for the rows that have none. */
-function gatherMatrix(result: Resolved, out: Buffer, from: number): void {
-  const { version, vectors, resolution, watch } = result;
-  const { dim, dtype } = version;
+/** Gathers every row's vector, and NaN, or zeros of int8, for the rows that have none. */
+function gatherMatrix(
+  result: Resolved,
+  out: Buffer,
+  from: number,
+  scales: Float32Array | undefined,
+): void {
+  const { version, dtype, resolution } = result;
+  const { dim } = version;
   const { statuses } = resolution;
-  const matrix = out.subarray(from, from + statuses.length * vectorBytes(dim, dtype));
+  const matrix = out.subarray(from, from + statuses.length * numberBytes(dim, dtype));
   const numbers = numbersOf(matrix, dtype);
+  const nothing = dtype === 'int8' ? 0 : Number.NaN;
   for (let row = 0; row < statuses.length; row++) {
-    if (statuses[row] !== PRESENT) numbers.fill(Number.NaN, row * dim, (row + 1) * dim);
+    if (statuses[row] === PRESENT) continue;
+    numbers.fill(nothing, row * dim, (row + 1) * dim);
+    if (scales !== undefined) scales[row] = 0;
   }
-  gather(vectors, resolution, matrix);
-  watch?.(matrix);
+  gatherAll(result, matrix, scales);
 }
 
 const WORD = 2 ** 32;

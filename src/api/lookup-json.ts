@@ -1,5 +1,6 @@
 import { TidemarkError } from '../ground/errors.ts';
-import { numbersOf, vectorBytes } from '../store/dtype.ts';
+import { numberBytes, numbersOf } from '../store/dtype.ts';
+import { gatherFloats, gatherScaled } from '../timetravel/gather-as.ts';
 import { gather } from '../timetravel/lookup.ts';
 import { PRESENT, REASONS, STATUSES } from '../timetravel/status.ts';
 import type { Limits } from './limits.ts';
@@ -19,7 +20,7 @@ export function jsonAnswer(resolved: ResolvedLookups, limits: Limits): LookupAns
       ...describeResult(result),
       ...wordsOf(result),
       event_timestamps: Array.from(result.resolution.events, columnTime),
-      vectors: gatherRows(result),
+      ...gatherRows(result),
     })),
   };
 }
@@ -40,13 +41,13 @@ export function refuseManyNumbers({ results }: ResolvedLookups, limits: Limits):
 }
 
 /** What a result is of, in every format. */
-export function describeResult({ name, view, version, maxAge, pending }: Resolved) {
+export function describeResult({ name, view, version, dtype, maxAge, pending }: Resolved) {
   return {
     name,
     feature_view: view.name,
     version: version.version,
     dim: version.dim,
-    dtype: version.dtype,
+    dtype,
     max_age: maxAgeText(maxAge),
     ...(pending.length > 0 && { pending: [...pending] }),
   };
@@ -60,20 +61,41 @@ export function wordsOf({ resolution: { statuses, reasons } }: Resolved) {
   };
 }
 
-/** The vectors of a result as numbers, null where there is none. */
-export function gatherRows({
-  version: { dim, dtype },
-  vectors,
-  resolution,
-  watch,
-}: Pick<Resolved, 'version' | 'vectors' | 'resolution' | 'watch'>): (number[] | null)[] {
-  const bytes = vectorBytes(dim, dtype);
-  const matrix = new Uint8Array(bytes * resolution.statuses.length);
-  gather(vectors, resolution, matrix);
+type Gathered = Pick<Resolved, 'version' | 'dtype' | 'vectors' | 'resolution' | 'watch'>;
+
+/** The vectors of a result as numbers, and their scales where they have them; null for none. */
+export function gatherRows(result: Gathered): {
+  vectors: (number[] | null)[];
+  scales?: (number | null)[];
+} {
+  const { dim } = result.version;
+  const { statuses } = result.resolution;
+  const matrix = new Uint8Array(numberBytes(dim, result.dtype) * statuses.length);
+  const scales = result.dtype === 'int8' ? new Float32Array(statuses.length) : undefined;
+  gatherAll(result, matrix, scales);
+  const numbers = numbersOf(matrix, result.dtype);
+  const told = <T>(of: (row: number) => T): (T | null)[] =>
+    Array.from(statuses, (status, row) => (status === PRESENT ? of(row) : null));
+  return {
+    vectors: told((row) => Array.from(numbers.subarray(row * dim, (row + 1) * dim))),
+    ...(scales && { scales: told((row) => scales[row]!) }),
+  };
+}
+
+/**
+ * Gathers the vectors of the rows that are present, in the dtype of the answer; the bytes of the
+ * other rows are left as they are. `scales`: of int8, one a row.
+ */
+export function gatherAll(
+  { version, dtype, vectors, resolution, watch }: Gathered,
+  matrix: Uint8Array,
+  scales: Float32Array | undefined,
+): void {
+  if (dtype !== version.dtype) {
+    const { buffer, byteOffset, byteLength } = matrix;
+    const floats = new Float32Array(buffer, byteOffset, byteLength / 4);
+    gatherFloats(vectors, resolution, version, floats);
+  } else if (scales !== undefined) gatherScaled(vectors, resolution, version.dim, matrix, scales);
+  else gather(vectors, resolution, matrix);
   watch?.(matrix);
-  return Array.from(resolution.statuses, (status, row) =>
-    status === PRESENT
-      ? Array.from(numbersOf(matrix.subarray(row * bytes, (row + 1) * bytes), dtype))
-      : null,
-  );
 }

@@ -1,22 +1,31 @@
 import { TidemarkError } from '../ground/errors.ts';
 import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
-import { vectorBytes } from '../store/dtype.ts';
+import { type Dtype, vectorBytes } from '../store/dtype.ts';
+import type { EntityIds } from '../store/entity-ids.ts';
 import type { VectorPool } from '../store/vectors.ts';
 import { resolveMany } from '../timetravel/lookup.ts';
 import { ANY_AGE, type Question } from '../timetravel/question.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
-import { ERASED } from '../timetravel/status.ts';
+import { ERASED, PRESENT } from '../timetravel/status.ts';
+import { countOfIds, readAskedIds } from './asked-ids.ts';
 import type { Limits } from './limits.ts';
-import { isPerhapsMisread } from './media.ts';
 import { maxAgeOf, resolveQuestion } from './question.ts';
-import type { Context } from './route.ts';
+import type { ReadContext } from './route.ts';
 import type { LookupBody } from './schemas/lookup.ts';
+import type { WithIds } from './sent-ids.ts';
+
+/** A request, whichever way its ids were read. */
+export type AskedLookups = Omit<LookupBody, 'lookups'> & {
+  lookups: readonly WithIds<LookupBody['lookups'][number]>[];
+};
 
 /** One lookup, resolved; its vectors are yet to be gathered. */
 export interface Resolved {
   name: string;
   view: FeatureView;
   version: ModelVersion;
+  /** Of the answer: the version's own, unless another one was asked for. */
+  dtype: Dtype;
   /** How old an answer may be, µs; `ANY_AGE` where there is no limit (A6). */
   maxAge: number;
   vectors: VectorPool;
@@ -40,19 +49,20 @@ export interface ResolvedLookups {
  * Throws NAME_COLLISION, LIMIT_EXCEEDED, VIEW_NOT_FOUND, VERSION_NOT_FOUND, SNAPSHOT_UNAVAILABLE.
  */
 export function resolveLookups(
-  context: Context,
-  body: LookupBody,
+  context: ReadContext,
+  body: AskedLookups,
   isPacked: boolean,
 ): ResolvedLookups {
   const { store, limits, metrics, skew } = context;
   const { lookups } = body;
   refuseTooMany('lookups', lookups.length, limits);
-  const ids = lookups.reduce((sum, { entity_ids }) => sum + entity_ids.length, 0);
+  const ids = lookups.reduce((sum, { entity_ids }) => sum + countOfIds(entity_ids), 0);
   refuseTooMany('lookup_ids', ids, limits);
   const names = new Set<string>();
   const asked = lookups.map((lookup) => {
     const view = store.catalogue.mustGetView(lookup.feature_view);
     const version = store.catalogue.mustGetVersion(view, lookup.version);
+    const dtype = body.dtype ?? version.dtype;
     const name = lookup.name ?? view.name;
     if (names.has(name)) {
       throw new TidemarkError(
@@ -61,7 +71,7 @@ export function resolveLookups(
       );
     }
     names.add(name);
-    return { name, view, version, ids: lookup.entity_ids };
+    return { name, view, version, dtype, ids: readAskedIds(lookup.entity_ids, isPacked) };
   });
   const question = resolveQuestion(
     body,
@@ -71,33 +81,48 @@ export function resolveLookups(
   refuseTooLarge(asked, limits);
   // Of all rows of the request, one after another, the one that is asked again.
   let sampled = skew?.pick(ids) ?? Number.POSITIVE_INFINITY;
-  const results = asked.map(({ name, view, version, ids: entityIds }): Resolved => {
+  const results = asked.map(({ name, view, version, dtype, ids: askedIds }): Resolved => {
     const opened = store.version(view.name, version.version);
     const maxAge = maxAgeOf(body, view);
-    const askedIds = entityIds.map((id) => idOf(id, isPacked));
     const ofView = { ...question, maxAge };
-    const resolution = resolveMany(opened, askedIds, ofView);
+    const row = sampled;
+    sampled -= askedIds.count;
+    const isSampled = row >= 0 && row < askedIds.count;
+    const resolution = resolveMany(opened, askedIds, ofView, isSampled);
     metrics.lookedUp(view.name, resolution);
     const pending = pendingRows(context, body, view, version, askedIds, resolution);
-    const result = { name, view, version, maxAge, vectors: opened.vectors, resolution, pending };
-    const row = sampled;
-    sampled -= askedIds.length;
-    if (row < 0 || row >= askedIds.length) return result;
+    const { vectors } = opened;
+    const result = { name, view, version, dtype, maxAge, vectors, resolution, pending };
+    if (!isSampled) return result;
     const watch = (matrix: Uint8Array): void => {
       const bytes = vectorBytes(version.dim, version.dtype);
+      const isAsStored = dtype === version.dtype && dtype !== 'int8';
       skew?.remember({
         view,
         version: version.version,
-        entityId: askedIds[row]!,
+        entityId: askedIds.text(row),
         question: ofView,
         resolution,
         row,
-        bytes: matrix.subarray(row * bytes, (row + 1) * bytes),
+        bytes: isAsStored
+          ? matrix.subarray(row * bytes, (row + 1) * bytes)
+          : storedVector(vectors, resolution, row),
       });
     };
     return { ...result, watch };
   });
   return { question, isAged: results.some(({ maxAge }) => maxAge !== ANY_AGE), results };
+}
+
+/** The bytes of a row's vector, where the answer has them in another form; none of a miss. */
+function storedVector(
+  vectors: VectorPool,
+  { statuses, vectorIds }: Resolution,
+  row: number,
+): Uint8Array {
+  const bytes = new Uint8Array(vectors.vectorBytes);
+  if (statuses[row] === PRESENT) vectors.copyInto(vectorIds[row]!, bytes, 0);
+  return bytes;
 }
 
 const NONE: readonly number[] = [];
@@ -107,11 +132,11 @@ const NONE: readonly number[] = [];
  * about what is to come, which no snapshot holds.
  */
 export function pendingRows(
-  { pendingOf }: Context,
+  { pendingOf }: ReadContext,
   { as_of, known_at, at_snapshot }: Pick<LookupBody, 'as_of' | 'known_at' | 'at_snapshot'>,
   view: FeatureView,
   { version }: ModelVersion,
-  ids: readonly string[],
+  ids: EntityIds,
   { reasons }: Resolution,
 ): readonly number[] {
   if ((as_of ?? known_at ?? at_snapshot ?? undefined) !== undefined) return NONE;
@@ -119,16 +144,10 @@ export function pendingRows(
   if (waiting === undefined) return NONE;
   const rows: number[] = [];
   // Of an erased entity nothing is told, nor is its text going to be stored.
-  ids.forEach((id, row) => {
-    if (reasons[row] !== ERASED && waiting.has(id)) rows.push(row);
-  });
+  for (let row = 0; row < ids.count; row++) {
+    if (reasons[row] !== ERASED && waiting.has(ids.text(row))) rows.push(row);
+  }
   return rows;
-}
-
-/** The empty text, which no entity can be called, for what is no id: its row is INVALID. */
-function idOf(value: unknown, isPacked: boolean): string {
-  if (typeof value === 'string') return isPacked && isPerhapsMisread(value) ? '' : value;
-  return typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : '';
 }
 
 function refuseTooMany(limit: 'lookups' | 'lookup_ids', got: number, limits: Limits): void {
@@ -141,11 +160,11 @@ function refuseTooMany(limit: 'lookups' | 'lookup_ids', got: number, limits: Lim
 }
 
 function refuseTooLarge(
-  asked: readonly { version: ModelVersion; ids: readonly unknown[] }[],
+  asked: readonly { version: ModelVersion; dtype: Dtype; ids: EntityIds }[],
   limits: Limits,
 ): void {
   const bytes = asked.reduce(
-    (sum, { version, ids }) => sum + ids.length * vectorBytes(version.dim, version.dtype),
+    (sum, { version: { dim }, dtype, ids }) => sum + ids.count * vectorBytes(dim, dtype),
     0,
   );
   if (bytes > limits.answer_bytes) {

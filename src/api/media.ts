@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Packr, Unpackr } from 'msgpackr';
 
 import { TidemarkError } from '../ground/errors.ts';
@@ -50,9 +50,9 @@ const BYTE_ORDER_MARK = /^\ufeff/;
 
 /**
  * Keys such as `__proto__` come out as keys like any other, and reach no prototype: the schemas
- * refuse those they do not know, and leave `__proto__` out of what they copy.
+ * refuse those they do not know, and leave `__proto__` out of what they copy. Throws BAD_REQUEST.
  */
-function parseJson(body: Buffer): unknown {
+export function parseJson(body: Buffer): unknown {
   if (!isUtf8(body)) throw new TidemarkError('BAD_REQUEST', 'the body is not UTF-8');
   try {
     return JSON.parse(body.toString('utf8').replace(BYTE_ORDER_MARK, ''));
@@ -94,14 +94,22 @@ export function streamBodies(server: FastifyInstance, types: readonly string[]):
   server.addContentTypeParser([...types], (_request, payload, done) => done(null, payload));
 }
 
-/** Throws UNSUPPORTED_MEDIA_TYPE for a request that has no body to parse. */
-export async function requireBody(request: FastifyRequest): Promise<void> {
-  if (request.headers['content-type'] === undefined) {
-    throw new TidemarkError(
+/** Refuses, with UNSUPPORTED_MEDIA_TYPE, a request that has no body to parse. */
+export function requireBody(
+  request: FastifyRequest,
+  _reply: FastifyReply,
+  done: (error?: Error) => void,
+): void {
+  if (request.headers['content-type'] !== undefined) {
+    done();
+    return;
+  }
+  done(
+    new TidemarkError(
       'UNSUPPORTED_MEDIA_TYPE',
       `${request.method} ${request.url} takes a body; say with content-type which it is: ${consumedBy(request)}`,
-    );
-  }
+    ),
+  );
 }
 
 /** The content types of the bodies that the request's route takes, for a message. */
@@ -110,7 +118,7 @@ export function consumedBy({ routeOptions }: FastifyRequest): string {
 }
 
 /** Throws UNSUPPORTED_MEDIA_TYPE for a body that would have to be unpacked before it is parsed. */
-export async function refuseEncoded(request: FastifyRequest): Promise<void> {
+export function refuseEncoded(request: FastifyRequest): void {
   const encoding = request.headers['content-encoding'];
   if (encoding === undefined || encoding.trim().toLowerCase() === 'identity') return;
   throw new TidemarkError(
@@ -128,6 +136,7 @@ export function negotiate(
   offered: readonly string[],
 ): string | undefined {
   if (accept === undefined || accept.trim() === '') return offered[0];
+  if (offered.includes(accept)) return accept;
   const ranges = accept.split(',').map(parseRange);
   let best: string | undefined;
   let bestQuality = 0;

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-import type { Store } from '../store/store.ts';
+import type { ReadStore, Store } from '../store/store.ts';
 import type { Exports } from '../timetravel/exports/exports.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
 import type { SkewCheck } from '../timetravel/skew.ts';
@@ -25,11 +25,15 @@ export function addCorruptAnswers(registry: Registry): Counter {
   });
 }
 
-/** Adds the API's and the store's metrics, and Node's own, to the registry. */
-export function addMetrics(registry: Registry, store: Store, server: FastifyInstance): ApiMetrics {
+/** Adds the API's metrics, what reading has of the store, and Node's own to the registry. */
+export function addMetrics(
+  registry: Registry,
+  store: ReadStore,
+  server: FastifyInstance,
+): ApiMetrics {
   collectDefaultMetrics({ register: registry });
   addRequests(registry, server);
-  addStore(registry, store);
+  addReads(registry, store);
   const registers = [registry];
   const pushRows = new Counter({
     name: 'tidemark_push_rows_total',
@@ -127,31 +131,43 @@ function addRequests(registry: Registry, server: FastifyInstance): void {
     buckets: SECONDS,
     registers: [registry],
   });
-  server.addHook('onResponse', async (request, reply) => {
+  server.addHook('onResponse', (request, reply, done) => {
     const { url: route = 'none' } = request.routeOptions;
     const labels = { route, method: request.method, status: reply.statusCode };
     duration.observe(labels, reply.elapsedTime / 1_000);
+    done();
   });
 }
 
-function addStore(registry: Registry, store: Store): void {
-  const gauge = (name: string, help: string, read: () => number): void => {
-    const registers = [registry];
-    void new Gauge({
-      name,
-      help,
-      registers,
-      collect: function () {
-        this.set(read());
-      },
-    });
-  };
-  gauge('tidemark_store_snapshot', 'The greatest durable seq.', () => store.snapshot);
-  gauge('tidemark_store_waiting_rows', 'Rows that wait to be stored.', () => store.waitingRows);
-  gauge(
+function addGauge(registry: Registry, name: string, help: string, read: () => number): void {
+  const registers = [registry];
+  void new Gauge({
+    name,
+    help,
+    registers,
+    collect: function () {
+      this.set(read());
+    },
+  });
+}
+
+function addReads(registry: Registry, store: ReadStore): void {
+  addGauge(registry, 'tidemark_store_snapshot', 'The greatest durable seq.', () => store.snapshot);
+  addGauge(
+    registry,
     'tidemark_store_resident_bytes',
     'Memory that keeps what lookups have read, of serving.resident_bytes.',
     () => store.residentBytes,
+  );
+}
+
+/** What there is in the store, and what waits to get there. */
+export function addStore(registry: Registry, store: Store): void {
+  addGauge(
+    registry,
+    'tidemark_store_waiting_rows',
+    'Rows that wait to be stored.',
+    () => store.waitingRows,
   );
   const perVersion = (what: keyof VersionCounts, help: string): void => {
     void new Gauge({

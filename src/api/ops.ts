@@ -1,21 +1,22 @@
 import { z } from 'zod';
 
 import { JSON_TYPE } from './media.ts';
-import type { ApiServer, Context } from './route.ts';
+import type { ApiServer, ReadContext } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import { liveAnswer, readyAnswer } from './schemas/ops.ts';
 
 const tags = ['operations'];
 const config = { produces: [JSON_TYPE] };
+const vital = { ...config, vital: true };
 
 export async function opsRoutes(
   server: ApiServer,
-  { readiness, registry }: Context,
+  { readiness, registry, scrape = async () => registry.metrics() }: ReadContext,
 ): Promise<void> {
   server.get(
     '/healthz',
     {
-      config,
+      config: vital,
       schema: {
         tags,
         summary: 'Whether the process lives',
@@ -29,7 +30,7 @@ export async function opsRoutes(
   server.get(
     '/readyz',
     {
-      config,
+      config: vital,
       schema: {
         tags,
         summary: 'Whether to send requests here',
@@ -42,7 +43,11 @@ export async function opsRoutes(
       },
     },
     async (_request, reply) => {
-      const { ready, checks } = readiness();
+      const { ready, checks } = await readiness();
+      if (server.stopping.isAnnounced) {
+        const stop = { ok: false, message: 'the server is about to stop' };
+        return reply.code(503).send({ ready: false, checks: { ...checks, stop } });
+      }
       return ready
         ? reply.code(200).send({ ready, checks })
         : reply.code(503).send({ ready, checks });
@@ -52,6 +57,7 @@ export async function opsRoutes(
   server.get(
     '/metrics',
     {
+      config: { vital: true },
       schema: {
         tags,
         summary: 'Metrics for Prometheus',
@@ -64,9 +70,11 @@ export async function opsRoutes(
         },
       },
     },
-    async (_request, reply) => reply.type(registry.contentType).send(await registry.metrics()),
+    async (_request, reply) => reply.type(registry.contentType).send(await scrape()),
   );
+}
 
+export async function openapiRoutes(server: ApiServer): Promise<void> {
   server.get(
     '/openapi.json',
     {

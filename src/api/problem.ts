@@ -40,6 +40,8 @@ const STATUSES: Record<ErrorCode, number> = {
   NAME_COLLISION: 422,
   LIMIT_EXCEEDED: 413,
   OVERLOADED: 429,
+  UNDER_PRESSURE: 503,
+  DEADLINE_EXCEEDED: 504,
   UNSUPPORTED_MEDIA_TYPE: 415,
   NOT_ACCEPTABLE: 406,
   NOT_FOUND: 404,
@@ -49,6 +51,7 @@ const STATUSES: Record<ErrorCode, number> = {
   STORE_FORMAT: 500,
   STORE_CORRUPT: 500,
   STORE_UNAVAILABLE: 503,
+  WRITER_UNAVAILABLE: 503,
   // Of the settings only a view's own prompt comes with a request.
   BAD_CONFIG: 422,
   INTERNAL: 500,

@@ -155,8 +155,11 @@ function sourceOf(record: PushRecord, rules: RecordRules, rows: PushRows): [numb
   if (record.part !== undefined && deleted === undefined && fields === undefined) {
     throw new TidemarkError('BAD_RECORD', 'got a part, expected fields or deleted beside it');
   }
+  if (record.scale !== undefined && (vector ?? undefined) === undefined) {
+    throw new TidemarkError('BAD_RECORD', 'got a scale, expected a vector beside it');
+  }
   if (deleted !== undefined || vector === null) return [TOMBSTONE, DELETED];
-  if (vector !== undefined) return [VECTOR, writeVector(vector, rules)];
+  if (vector !== undefined) return [VECTOR, writeVector(vector, record.scale, rules)];
   rules.requireModel();
   const bytes = Buffer.byteLength(text ?? jsonOf(fields!));
   if (bytes > rules.textBytesMax) {
@@ -184,8 +187,8 @@ function jsonOf(fields: Record<string, unknown>): string {
 }
 
 /** The payload that the vector became. Throws BAD_VECTOR. */
-function writeVector(vector: unknown, rules: RecordRules): number {
+function writeVector(vector: unknown, scale: unknown, rules: RecordRules): number {
   const { version, batch } = rules.vectors();
-  writeSentVector(vector, version, batch.nextPayload());
+  writeSentVector(vector, version, batch.nextPayload(), scale);
   return batch.addFilled();
 }

@@ -3,7 +3,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
 import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
 import { strangerAt } from '../store/lineage.ts';
-import type { Store } from '../store/store.ts';
+import type { ReadStore } from '../store/store.ts';
 import { ANY_AGE, type Boundary, type Knowledge, type Question } from '../timetravel/question.ts';
 
 /** A question as it was sent, its defaults filled in by its schema. */
@@ -25,7 +25,7 @@ export interface AskedQuestion {
  */
 export function resolveQuestion(
   asked: AskedQuestion,
-  store: Store,
+  store: ReadStore,
   versions: readonly ModelVersion[],
 ): Question {
   return {
@@ -51,7 +51,7 @@ export function maxAgeOf(asked: Pick<AskedQuestion, 'max_age'>, view: FeatureVie
  */
 export function resolveSnapshot(
   { at_snapshot: at, min_snapshot: least }: Pick<AskedQuestion, 'at_snapshot' | 'min_snapshot'>,
-  store: Store,
+  store: ReadStore,
   versions: readonly ModelVersion[],
 ): number {
   const durable = store.snapshot;
@@ -82,7 +82,7 @@ export function resolveSnapshot(
 }
 
 /** Throws SNAPSHOT_UNAVAILABLE. */
-export function requireOwnPast({ catalogue }: Store, snapshot: number): void {
+export function requireOwnPast({ catalogue }: ReadStore, snapshot: number): void {
   const stranger = strangerAt(catalogue.lineage(), snapshot);
   if (stranger === undefined) return;
   throw new TidemarkError(

@@ -8,7 +8,8 @@ export async function replicaRoutes(server: ApiServer, context: Context): Promis
   server.post(
     '/v1/replica/promote',
     {
-      config: { produces: [JSON_TYPE] },
+      // What reads there are too many of, a new leader may be wanted for.
+      config: { produces: [JSON_TYPE], vital: true },
       schema: {
         tags: ['operations'],
         summary: 'Promote this read replica',

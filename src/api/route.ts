@@ -3,8 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 
-import type { Deps } from './deps.ts';
+import type { Deps, ReadDeps } from './deps.ts';
 import type { ApiMetrics } from './metrics.ts';
+import type { Stopping } from './stopping.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -14,14 +15,19 @@ declare module 'fastify' {
     produces?: readonly string[];
     /** It changes the store: a read replica refuses it. */
     writes?: boolean;
+    /** It is answered whatever else there is to do. */
+    vital?: boolean;
   }
   interface FastifyInstance {
     /** Counts an answer that damage of the store kept from being given. */
     noteCorrupt: () => void;
+    stopping: Stopping;
   }
   interface FastifyRequest {
     /** Of those the one that the request's Accept asks for. */
     answerType: string;
+    /** When nobody waits for the answer any more, as `performance.now` counts; undefined: never. */
+    deadline: number | undefined;
   }
 }
 
@@ -36,5 +42,10 @@ export type ApiServer = FastifyInstance<
 
 /** What the routes share. */
 export interface Context extends Deps {
+  metrics: ApiMetrics;
+}
+
+/** What of it those share that only read. */
+export interface ReadContext extends ReadDeps {
   metrics: ApiMetrics;
 }

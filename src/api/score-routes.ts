@@ -1,5 +1,6 @@
 import { allocateSafetensors, planSafetensors } from '../timetravel/formats/safetensors.ts';
-import { REASON_WORDS, STATUS_WORDS, writeTimes } from './lookup-binary.ts';
+import { REASON_WORDS, STATUS_WORDS } from './answer-plans.ts';
+import { writeTimes } from './lookup-binary.ts';
 import { wordsOf } from './lookup-json.ts';
 import {
   isMsgpack,
@@ -10,25 +11,25 @@ import {
   SAFETENSORS_TYPE,
   takeMsgpack,
 } from './media.ts';
+import { prefetched } from './prefetched.ts';
 import { columnTime, echoQuestion } from './question.ts';
-import type { ApiServer, Context } from './route.ts';
+import type { ApiServer, ReadContext } from './route.ts';
 import { problems } from './schemas/common.ts';
-import {
-  safetensorsScores,
-  type ScoreAnswer,
-  scoreAnswer,
-  type ScoreBody,
-  scoreBody,
-} from './schemas/score.ts';
-import { describeScores, scoreOthers, type Scores } from './score.ts';
+import { safetensorsScores, type ScoreAnswer, scoreAnswer, scoreBody } from './schemas/score.ts';
+import { type AskedScores, describeScores, lookupsOf, scoreOthers, type Scores } from './score.ts';
+import { takeJsonWithIds } from './sent-ids.ts';
 
 const DESCRIPTION =
   'Compares one vector with those of many entities where they are stored, now or as of a moment: a number an entity instead of its vector. ' +
   'The vector is an entity’s, of any feature view with the same dim, or is sent. Statuses, reasons and the question are those of a lookup.';
 
-export async function scoreRoutes(server: ApiServer, context: Context): Promise<void> {
+export async function scoreRoutes(server: ApiServer, context: ReadContext): Promise<void> {
   takeMsgpack(server);
   const body = { schema: scoreBody };
+  const compiler = takeJsonWithIds(server, scoreBody, (asked, listOf) => ({
+    ...asked,
+    entity_ids: listOf(asked.entity_ids),
+  }));
   const answer = { schema: scoreAnswer };
   server.post(
     '/v1/score',
@@ -38,6 +39,11 @@ export async function scoreRoutes(server: ApiServer, context: Context): Promise<
         produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES],
       },
       preValidation: requireBody,
+      validatorCompiler: compiler,
+      preHandler: prefetched(context, ({ body: asked }) => {
+        const all = asked as AskedScores;
+        return { ...all, lookups: lookupsOf(all) };
+      }),
       schema: {
         tags: ['time travel'],
         summary: 'Score entities against a vector',
@@ -74,7 +80,7 @@ export async function scoreRoutes(server: ApiServer, context: Context): Promise<
       const { answerType } = request;
       const isPacked = isMsgpack(request.mediaType ?? '');
       // As with lookups, nothing waits from here to the finished answer.
-      const scored = scoreOthers(context, request.body as ScoreBody, isPacked);
+      const scored = scoreOthers(context, request.body as AskedScores, isPacked);
       void reply.type(answerType);
       if (answerType === SAFETENSORS_TYPE) return reply.send(safetensorsOf(scored));
       const told = jsonOf(scored);

@@ -1,26 +1,34 @@
 import { TidemarkError } from '../ground/errors.ts';
-import { type Dtype, vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
+import { type Dtype, numberBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
 
 const BASE64 = /^[A-Za-z0-9+/]*={0,2}$/;
 
 /**
  * Writes a vector as somebody sent it: numbers, each rounded once to the dtype, or the bytes of
- * them, as base64 or as they are. `out` has exactly one vector's bytes. Throws BAD_VECTOR.
+ * them, as base64 or as they are; of int8 with their scale beside. `out` has exactly one vector's bytes. Throws BAD_VECTOR.
  */
 export function writeSentVector(
   vector: unknown,
   { dim, dtype }: { dim: number; dtype: Dtype },
   out: Uint8Array,
+  sentScale?: unknown,
 ): void {
-  if (Array.isArray(vector)) writeNumbers(numbersOnly(vector), dim, dtype, out);
-  else if (vector instanceof Uint8Array) writeBytes(vector, dim, dtype, out);
-  else if (typeof vector === 'string') writeBytes(bytesOf(vector), dim, dtype, out);
+  const scale = scaleIn(sentScale);
+  if (Array.isArray(vector)) writeNumbers(numbersOnly(vector), dim, dtype, out, scale);
+  else if (vector instanceof Uint8Array) writeBytes(vector, dim, dtype, out, scale);
+  else if (typeof vector === 'string') writeBytes(bytesOf(vector), dim, dtype, out, scale);
   else {
     throw new TidemarkError(
       'BAD_VECTOR',
-      `got a vector of type ${typeof vector}, expected ${dim} numbers, or the ${vectorBytes(dim, dtype)} bytes of them`,
+      `got a vector of type ${typeof vector}, expected ${dim} numbers, or the ${numberBytes(dim, dtype)} bytes of them`,
     );
   }
+}
+
+function scaleIn(scale: unknown): number | undefined {
+  if (typeof scale === 'number' || scale === undefined) return scale;
+  const type = scale === null ? 'null' : typeof scale;
+  throw new TidemarkError('BAD_VECTOR', `got ${type} for the scale, expected a number`);
 }
 
 /** JavaScript would take "1", true and null for numbers; nothing is cast silently (A14). */

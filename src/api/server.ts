@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { Socket } from 'node:net';
 
-import fastify, { type FastifyInstance, type HTTPMethods, LogController } from 'fastify';
+import fastify, {
+  type FastifyInstance,
+  type HTTPMethods,
+  LogController,
+  type FastifyRequest,
+} from 'fastify';
 import { validatorCompiler } from 'fastify-type-provider-zod';
 
 import { TidemarkError } from '../ground/errors.ts';
@@ -10,10 +14,10 @@ import { backupRoutes } from './backup.ts';
 import { changeRoutes } from './changes.ts';
 import { compactRoutes } from './compact.ts';
 import { deadLetterRoutes } from './dead-letters.ts';
-import type { Deps } from './deps.ts';
+import type { Deps, ReadDeps } from './deps.ts';
 import { diffRoutes } from './diff.ts';
 import { embeddingRoutes } from './embeddings.ts';
-import { entityRoutes } from './entities.ts';
+import { deleteRoutes, entityRoutes } from './entities.ts';
 import { eraseRoutes } from './erase.ts';
 import { explainRoutes } from './explain.ts';
 import { exportRoutes } from './exports.ts';
@@ -22,12 +26,13 @@ import { feastRoutes } from './feast.ts';
 import { historicalRoutes } from './historical.ts';
 import { lookupRoutes } from './lookup-routes.ts';
 import { negotiate, refuseEncoded, takeJson } from './media.ts';
-import { addCorruptAnswers, addExports, addMetrics, addSkew } from './metrics.ts';
+import { addCorruptAnswers, addExports, addMetrics, addSkew, addStore } from './metrics.ts';
 import { addOpenapi } from './openapi.ts';
-import { opsRoutes } from './ops.ts';
+import { openapiRoutes, opsRoutes } from './ops.ts';
+import { protect } from './protection.ts';
 import { pushRoutes } from './push-routes.ts';
 import { replicaRoutes } from './replica.ts';
-import type { Context } from './route.ts';
+import type { ApiServer, Context, ReadContext } from './route.ts';
 import { scoreRoutes } from './score-routes.ts';
 import { timelineRoutes } from './timeline.ts';
 import { viewRoutes } from './views.ts';
@@ -35,20 +40,99 @@ import { viewRoutes } from './views.ts';
 /** An id of 1,024 bytes, each percent-encoded, with room to say that a longer one is too long. */
 const PARAM_LENGTH_MAX = 16_384;
 
+/** Between two looks of Node's for requests that take too long to arrive. */
+const CHECKING_MS = 5_000;
+
 /** The HTTP server with all its routes, not yet listening. */
 export async function buildServer(deps: Deps): Promise<FastifyInstance> {
-  const { limits, store, registry } = deps;
+  const { store, registry } = deps;
+  const server = bareServer(deps, () => store.requireLeading());
+  const context: Context = { ...deps, metrics: addMetrics(registry, store, server) };
+  addStore(registry, store);
+  if (deps.skew !== undefined) addSkew(registry, deps.skew);
+  addExports(registry, deps.exports);
+  await addOpenapi(server);
+  await addRoutes(server, context, [
+    viewRoutes,
+    pushRoutes,
+    ...READ_ROUTES,
+    deleteRoutes,
+    diffRoutes,
+    historicalRoutes,
+    exportRoutes,
+    changeRoutes,
+    replicaRoutes,
+    eraseRoutes,
+    deadLetterRoutes,
+    embeddingRoutes,
+    compactRoutes,
+    backupRoutes,
+    openapiRoutes,
+  ]);
+  await server.ready();
+  return server;
+}
+
+/** What a process answers from what it can read by itself. */
+const READ_ROUTES = [
+  lookupRoutes,
+  scoreRoutes,
+  feastRoutes,
+  entityRoutes,
+  timelineRoutes,
+  explainRoutes,
+  opsRoutes,
+];
+
+/**
+ * A server of reading alone, not yet listening. `prepare` comes before there are routes, `more` adds
+ * what answers all other requests.
+ */
+export async function buildReader(
+  deps: ReadDeps,
+  prepare: (server: FastifyInstance) => void,
+  more: (server: FastifyInstance) => void,
+): Promise<FastifyInstance> {
+  const server = bareServer(deps, () => {});
+  const context: ReadContext = { ...deps, metrics: addMetrics(deps.registry, deps.store, server) };
+  prepare(server);
+  await addRoutes(server, context, READ_ROUTES);
+  await server.register(async (scope) => more(scope));
+  await server.ready();
+  return server;
+}
+
+async function addRoutes<C>(
+  server: FastifyInstance,
+  context: C,
+  all: readonly ((server: ApiServer, context: C) => Promise<void>)[],
+): Promise<void> {
+  for (const routes of all) {
+    // Each in a scope of its own: the content types that it takes are no other's.
+    await server.register(async (scope) => routes(scope.withTypeProvider(), context));
+  }
+}
+
+/** Without routes. `requireLeading` throws where nothing is to be changed. */
+function bareServer(deps: ReadDeps, requireLeading: () => void): FastifyInstance {
+  const { limits, registry } = deps;
   const server = fastify({
     logger: deps.logger ?? false,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.body_bytes,
     requestTimeout: limits.request_seconds * 1_000,
+    http: {
+      headersTimeout: Math.min(limits.body_seconds, limits.request_seconds) * 1_000,
+      connectionsCheckingInterval: CHECKING_MS,
+    },
     keepAliveTimeout: limits.keep_alive_seconds * 1_000,
     forceCloseConnections: 'idle',
-    // Those that come while the server stops are answered as problems, below.
+    // Those that come while the server stops are answered as problems, by `Stopping`.
     return503OnClosing: false,
     requestIdHeader: 'x-request-id',
     genReqId: () => randomUUID(),
+    // One a request is not worth it: what is logged names the request itself.
+    childLoggerFactory: (logger) => logger,
     routerOptions: { maxParamLength: PARAM_LENGTH_MAX },
     clientErrorHandler: refuseUnreadable,
     frameworkErrors: (error, request, reply) => {
@@ -61,88 +145,42 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
   // What is answered is checked by its type, and by the tests: not once more for every answer.
   server.setSerializerCompiler(() => (data) => JSON.stringify(data));
   server.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, limits));
-  refuseWhileClosing(server);
-  server.addHook('onRequest', async ({ routeOptions }) => {
-    if (routeOptions.config.writes === true) store.requireLeading();
+  protect(server, limits, registry);
+  server.decorateRequest('answerType', '');
+  beforeBodies(server, (request) => {
+    if (request.routeOptions.config.writes === true) requireLeading();
+    refuseEncoded(request);
+    request.answerType = answerTypeOf(request);
   });
-  server.addHook('onRequest', refuseEncoded);
-  answerAsAsked(server);
   refuseUnknownRoutes(server);
   server.removeAllContentTypeParsers();
   takeJson(server);
-
-  const context: Context = { ...deps, metrics: addMetrics(registry, store, server) };
-  if (deps.skew !== undefined) addSkew(registry, deps.skew);
-  addExports(registry, deps.exports);
-  await addOpenapi(server);
-  for (const routes of [
-    viewRoutes,
-    pushRoutes,
-    lookupRoutes,
-    scoreRoutes,
-    feastRoutes,
-    entityRoutes,
-    timelineRoutes,
-    explainRoutes,
-    diffRoutes,
-    historicalRoutes,
-    exportRoutes,
-    changeRoutes,
-    replicaRoutes,
-    eraseRoutes,
-    deadLetterRoutes,
-    embeddingRoutes,
-    compactRoutes,
-    backupRoutes,
-    opsRoutes,
-  ]) {
-    // Each in a scope of its own: the content types that it takes are no other's.
-    await server.register(async (scope) => routes(scope.withTypeProvider(), context));
-  }
-  await server.ready();
   return server;
 }
 
-function refuseWhileClosing(server: FastifyInstance): void {
-  let isClosing = false;
-  const connections = new Set<Socket>();
-  server.server.on('connection', (socket: Socket) => {
-    connections.add(socket);
-    socket.once('close', () => connections.delete(socket));
-  });
-  server.addHook('preClose', async () => {
-    isClosing = true;
-    // Node takes one on which nothing was ever asked for one that is about to, and would wait.
-    for (const socket of connections) if (socket.bytesRead === 0) socket.destroy();
-  });
-  server.addHook('onRequest', async () => {
-    if (isClosing) throw new TidemarkError('SHUTTING_DOWN', 'the server is stopping; ask another');
-  });
-  // A connection that was busy when the server began to close is idle after its answer, and would
-  // be waited for as long as it is kept alive.
-  server.addHook('onSend', async (_request, reply) => {
-    if (isClosing) void reply.header('connection', 'close');
-  });
-  server.addHook('onResponse', async () => {
-    if (isClosing) setImmediate(() => server.server.closeIdleConnections());
+/** Looks at each request before its body is read; without a promise, since there is one for each. */
+function beforeBodies(server: FastifyInstance, look: (request: FastifyRequest) => void): void {
+  server.addHook('onRequest', (request, _reply, done) => {
+    try {
+      look(request);
+    } catch (error) {
+      done(error as Error);
+      return;
+    }
+    done();
   });
 }
 
-/** Settles the answer's content type before the body is read. */
-function answerAsAsked(server: FastifyInstance): void {
-  server.decorateRequest('answerType', '');
-  server.addHook('onRequest', async (request) => {
-    const { produces } = request.routeOptions.config;
-    if (produces === undefined) return;
-    const type = negotiate(request.headers.accept, produces);
-    if (type === undefined) {
-      throw new TidemarkError(
-        'NOT_ACCEPTABLE',
-        `${request.method} ${request.routeOptions.url} answers ${produces.join(', ')}, not ${request.headers.accept}`,
-      );
-    }
-    request.answerType = type;
-  });
+/** The content type that the answer is to have; none where the route has but one. */
+function answerTypeOf({ headers, method, routeOptions }: FastifyRequest): string {
+  const { produces } = routeOptions.config;
+  if (produces === undefined) return '';
+  const type = negotiate(headers.accept, produces);
+  if (type !== undefined) return type;
+  throw new TidemarkError(
+    'NOT_ACCEPTABLE',
+    `${method} ${routeOptions.url} answers ${produces.join(', ')}, not ${headers.accept}`,
+  );
 }
 
 /** Tells a path that there is not from a method that a path does not have. */

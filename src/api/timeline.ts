@@ -2,7 +2,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, type Micros, MICROS_MAX } from '../ground/time.ts';
 import type { ModelVersion } from '../store/catalogue.ts';
 import { type Revision, TOMBSTONE } from '../store/chunk.ts';
-import { numbersOf, vectorBytes } from '../store/dtype.ts';
+import { shownVector } from '../store/dtype.ts';
 import { parseEntityId } from '../store/entity-id.ts';
 import type { Horizon } from '../store/horizon.ts';
 import type { VectorPool } from '../store/vectors.ts';
@@ -11,7 +11,7 @@ import { type Cursor, encodeCursor, parseCursor } from './cursor.ts';
 import type { Limits } from './limits.ts';
 import { JSON_TYPE } from './media.ts';
 import { resolveSnapshot } from './question.ts';
-import type { ApiServer, Context } from './route.ts';
+import type { ApiServer, ReadContext } from './route.ts';
 import { answer, problems } from './schemas/common.ts';
 import { entityPath } from './schemas/lookup.ts';
 import {
@@ -43,7 +43,7 @@ const response = {
   ),
 };
 
-export async function timelineRoutes(server: ApiServer, context: Context): Promise<void> {
+export async function timelineRoutes(server: ApiServer, context: ReadContext): Promise<void> {
   server.post(
     '/v1/timeline',
     {
@@ -77,7 +77,7 @@ export async function timelineRoutes(server: ApiServer, context: Context): Promi
   );
 }
 
-function showTimeline({ store, limits }: Context, asked: TimelineBody): TimelineAnswer {
+function showTimeline({ store, limits }: ReadContext, asked: TimelineBody): TimelineAnswer {
   const entityId = parseEntityId(asked.entity_id);
   const cursor = asked.cursor === undefined ? undefined : parseCursor(asked.cursor);
   const limit = limitOf(asked, limits);
@@ -105,7 +105,7 @@ function showTimeline({ store, limits }: Context, asked: TimelineBody): Timeline
     reason: isErased(opened, entityId) ? 'ERASED' : null,
     revisions: page.map((revision) => ({
       ...showRevision(revision),
-      ...(asked.include_vectors && { vector: vectorOf(revision, modelVersion, opened.vectors) }),
+      ...(asked.include_vectors && vectorOf(revision, modelVersion, opened.vectors)),
     })),
     next: last ? encodeCursor({ version: modelVersion.version, snapshot: resolved, last }) : null,
   };
@@ -165,9 +165,9 @@ function vectorOf(
   { vectorId }: Revision,
   { dim, dtype }: ModelVersion,
   vectors: VectorPool,
-): number[] | null {
-  if (vectorId === TOMBSTONE) return null;
-  const bytes = new Uint8Array(vectorBytes(dim, dtype));
+): { vector: number[] | null; scale?: number } {
+  if (vectorId === TOMBSTONE) return { vector: null };
+  const bytes = new Uint8Array(vectors.vectorBytes);
   vectors.copyInto(vectorId, bytes, 0);
-  return Array.from(numbersOf(bytes, dtype));
+  return shownVector(bytes, dim, dtype);
 }

@@ -9,13 +9,13 @@ import type {
   LookupRequest,
   PushAnswer,
   PushRequest,
-  Question,
   ScoreRequest,
 } from './requests.ts';
+import type { Response } from './response-reader.ts';
 import { waitMs } from './retry.ts';
 import { ScoreAnswer } from './score-answer.ts';
-import { type EntityVector, SingleLookups } from './single-lookups.ts';
-import { type Response, Transport } from './transport.ts';
+import { type EntityVector, SingleLookups, type SingleQuestion } from './single-lookups.ts';
+import { Transport } from './transport.ts';
 
 export interface ClientOptions {
   /** Where the server is, such as `http://127.0.0.1:8080`. */
@@ -72,7 +72,7 @@ export class TidemarkClient {
   async get(
     view: string,
     entityId: EntityId,
-    { deadlineMs, signal, ...question }: Question & CallOptions = {},
+    { deadlineMs, signal, ...question }: SingleQuestion & CallOptions = {},
   ): Promise<EntityVector> {
     const [feature_view, version] = view.split('@') as [string, string | undefined];
     const options = {
@@ -105,12 +105,28 @@ export class TidemarkClient {
     accept: string,
     { deadlineMs = this.options.deadlineMs, signal: given }: CallOptions,
   ): Promise<Response> {
+    const deadline = new AbortController();
+    const timer = setTimeout(() => deadline.abort(), deadlineMs);
+    try {
+      return await this.tryOften(path, request, accept, deadlineMs, deadline.signal, given);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  private async tryOften(
+    path: string,
+    request: object,
+    accept: string,
+    deadlineMs: number,
+    deadline: AbortSignal,
+    given: AbortSignal | undefined,
+  ): Promise<Response> {
     const { retriesMax, random } = this.options;
-    const deadline = AbortSignal.timeout(deadlineMs);
+    const end = performance.now() + deadlineMs;
     const signal = given === undefined ? deadline : AbortSignal.any([deadline, given]);
     const sent = {
       path,
-      headers: { 'content-type': JSON_TYPE, accept },
       body: JSON.stringify(request),
       signal,
       room: (bytes: number) => this.memory.take(bytes),
@@ -120,7 +136,10 @@ export class TidemarkClient {
       let retryAfter: string | undefined;
       try {
         // oxlint-disable-next-line no-await-in-loop
-        const response = await this.transport.post(sent);
+        const response = await this.transport.post({
+          ...sent,
+          headers: { 'content-type': JSON_TYPE, accept, ...waitsUntil(end) },
+        });
         if (response.status === 200) return response;
         failure = refusalOf(response);
         if (!PASSING.has(response.status)) throw failure;
@@ -141,6 +160,11 @@ export class TidemarkClient {
       }
     }
   }
+}
+
+/** For how long the server may think that the answer is waited for. */
+function waitsUntil(end: number): Record<string, string> {
+  return { 'x-request-timeout-ms': String(Math.max(0, Math.ceil(end - performance.now()))) };
 }
 
 function refusalOf({ status, body }: Response): TidemarkRefused {

@@ -14,4 +14,4 @@ export type {
 } from './requests.ts';
 export type { Reason, Status } from './rows.ts';
 export type { ScoreAnswer } from './score-answer.ts';
-export type { EntityVector } from './single-lookups.ts';
+export type { EntityVector, SingleQuestion } from './single-lookups.ts';

@@ -1,4 +1,4 @@
-import { numbersOf } from '../store/dtype.ts';
+import { type Dtype, type Numbers, numbersOf } from '../store/dtype.ts';
 import { parseSafetensors, type ParsedTensor } from '../timetravel/formats/safetensors.ts';
 import { PRESENT } from '../timetravel/status.ts';
 import { Rows, type Words, wordsOf } from './rows.ts';
@@ -17,7 +17,7 @@ interface Described {
   feature_view: string;
   version: string;
   dim: number;
-  dtype: 'float32' | 'float16';
+  dtype: Dtype;
   max_age: string | null;
   pending?: number[];
 }
@@ -28,13 +28,15 @@ export class LookupResult extends Rows {
   readonly feature_view: string;
   readonly version: string;
   readonly dim: number;
-  readonly dtype: 'float32' | 'float16';
+  readonly dtype: Dtype;
   /** ISO 8601; null for any age. */
   readonly max_age: string | null;
   /** Rows whose entity has a text that waits for its vector. */
   readonly pending: readonly number[];
-  /** [rows × dim], row-major; NaN in rows that are not PRESENT. */
-  readonly vectors: Float32Array | Float16Array;
+  /** [rows × dim], row-major; NaN, of int8 0, in rows that are not PRESENT. */
+  readonly vectors: Numbers;
+  /** Of int8, one a row: what the numbers of its vector are times; 0 in rows that are not PRESENT. */
+  readonly scales: Float32Array | undefined;
 
   constructor(described: Described, tensors: Map<string, ParsedTensor>, words: Words) {
     const { name, feature_view, version, dim, dtype, max_age, pending = [] } = described;
@@ -47,12 +49,19 @@ export class LookupResult extends Rows {
     this.max_age = max_age;
     this.pending = pending;
     this.vectors = numbersOf(tensors.get(`${name}.vector`)!.bytes, dtype);
+    const scales = tensors.get(`${name}.scale`)?.bytes;
+    this.scales = scales && new Float32Array(scales.buffer, scales.byteOffset, this.rows);
   }
 
   /** A window on the row's vector; undefined where it is not PRESENT. */
-  vector(row: number): Float32Array | Float16Array | undefined {
+  vector(row: number): Numbers | undefined {
     if (this.statusCodes[row] !== PRESENT) return undefined;
     return this.vectors.subarray(row * this.dim, (row + 1) * this.dim);
+  }
+
+  /** What the row's numbers are times; undefined where it is not PRESENT, or its dtype has none. */
+  scale(row: number): number | undefined {
+    return this.statusCodes[row] === PRESENT ? this.scales?.[row] : undefined;
   }
 }
 

@@ -24,12 +24,14 @@ export interface Lookup {
 
 export interface LookupRequest extends Question {
   lookups: readonly Lookup[];
+  /** Of the answer, whatever that of a version is; as stored by default. */
+  dtype?: 'float32';
 }
 
 export interface ScoreRequest extends Question {
   query:
     | { feature_view: string; version?: string; entity_id: EntityId }
-    | { vector: readonly number[] };
+    | { vector: readonly number[]; scale?: number };
   feature_view: string;
   version?: string;
   entity_ids: readonly EntityId[];
@@ -50,6 +52,8 @@ export interface PushRecord {
   event_timestamp: string;
   known_timestamp?: string;
   vector?: readonly number[] | null;
+  /** Of a vector of int8: what its numbers are times. */
+  scale?: number;
   deleted?: true;
   text?: string;
   fields?: Record<string, unknown>;

@@ -1,5 +1,6 @@
+import type { Numbers } from '../store/dtype.ts';
 import type { LookupAnswer } from './lookup-answer.ts';
-import type { CallOptions, EntityId, LookupRequest, Question } from './requests.ts';
+import type { CallOptions, EntityId, LookupRequest } from './requests.ts';
 import type { Reason, Status } from './rows.ts';
 
 /** What is known of one entity, in memory of its own. */
@@ -12,8 +13,13 @@ export interface EntityVector {
   /** µs since the epoch; −2^63 where there is none. */
   event_timestamp: bigint;
   /** Undefined where the entity is not PRESENT. */
-  vector: Float32Array | Float16Array | undefined;
+  vector: Numbers | undefined;
+  /** Of a vector of int8: what its numbers are times. */
+  scale: number | undefined;
 }
+
+/** What is asked of one entity. */
+export type SingleQuestion = Omit<LookupRequest, 'lookups'>;
 
 /** Of one request; more go into several. */
 const IDS_MAX = 1_000;
@@ -31,7 +37,10 @@ interface Waiting {
  */
 export class SingleLookups {
   private ask: (request: LookupRequest, options: CallOptions) => Promise<LookupAnswer>;
-  private waiting = new Map<string, { question: Question; options: CallOptions; all: Waiting[] }>();
+  private waiting = new Map<
+    string,
+    { question: SingleQuestion; options: CallOptions; all: Waiting[] }
+  >();
 
   constructor(ask: (request: LookupRequest, options: CallOptions) => Promise<LookupAnswer>) {
     this.ask = ask;
@@ -40,7 +49,7 @@ export class SingleLookups {
   async get(
     { feature_view, version }: { feature_view: string; version: string | undefined },
     entityId: EntityId,
-    question: Question,
+    question: SingleQuestion,
     options: CallOptions,
   ): Promise<EntityVector> {
     const found = Promise.withResolvers<EntityVector>();
@@ -69,7 +78,7 @@ export class SingleLookups {
   }
 
   private async answer(
-    question: Question,
+    question: SingleQuestion,
     options: CallOptions,
     all: readonly Waiting[],
   ): Promise<void> {
@@ -96,6 +105,7 @@ export class SingleLookups {
             reason: result.reason(row),
             event_timestamp: result.event_timestamps[row]!,
             vector: result.vector(row)?.slice(),
+            scale: result.scale(row),
           }),
         );
       });

@@ -1,11 +1,5 @@
-import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
-
-/** What a server has answered. */
-export interface Response {
-  status: number;
-  headers: IncomingHttpHeaders;
-  body: Buffer<ArrayBuffer>;
-}
+import { Connection } from './connection.ts';
+import type { Response } from './response-reader.ts';
 
 export interface Sent {
   path: string;
@@ -18,56 +12,75 @@ export interface Sent {
 
 /** Requests to one server over connections that are kept. */
 export class Transport {
-  private agent: Agent;
   private base: URL;
+  private connectionsMax: number;
+  /** Those that may be used, the last one used at the end. */
+  private idle: Connection[] = [];
+  private open = new Set<Connection>();
+  /** Who waits for a connection. */
+  private queue: (() => void)[] = [];
 
   constructor(url: string, connectionsMax: number) {
     this.base = new URL(url);
-    this.agent = new Agent({ keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' });
+    this.connectionsMax = connectionsMax;
   }
 
   /** Rejects with what the connection, or the signal, breaks off with. */
   async post({ path, headers, body, signal, room }: Sent): Promise<Response> {
-    const answered = Promise.withResolvers<Response>();
     const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength;
-    const asked = request({
-      agent: this.agent,
-      method: 'POST',
-      protocol: this.base.protocol,
-      hostname: this.base.hostname,
-      port: this.base.port,
-      path: `${this.base.pathname.replace(/\/$/, '')}${path}`,
-      headers: { ...headers, 'content-length': bytes },
-      signal,
-    });
-    asked.once('response', (message) => {
-      receive(message, room).then(answered.resolve, answered.reject);
-    });
-    asked.once('error', answered.reject);
-    asked.end(body);
-    return answered.promise;
+    let head = `POST ${this.base.pathname.replace(/\/$/, '')}${path} HTTP/1.1\r\nhost: ${this.base.host}\r\n`;
+    for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
+    head += `content-length: ${bytes}\r\n\r\n`;
+    const connection = await this.connection(signal);
+    try {
+      return await connection.send(head, body, room, signal);
+    } finally {
+      if (connection.isIdle) {
+        connection.rest();
+        this.idle.push(connection);
+      }
+      this.queue.shift()?.();
+    }
   }
 
   close(): void {
-    this.agent.destroy();
+    for (const connection of this.open) connection.close();
   }
-}
 
-async function receive(message: IncomingMessage, room: Sent['room']): Promise<Response> {
-  const { statusCode: status = 0, headers } = message;
-  const length = Number(headers['content-length']);
-  if (!Number.isSafeInteger(length)) {
-    const chunks: Buffer[] = await message.toArray();
-    return { status, headers, body: Buffer.concat(chunks) };
+  private async connection(signal: AbortSignal): Promise<Connection> {
+    for (;;) {
+      const kept = this.idle.pop();
+      if (kept?.isIdle === true) return kept;
+      if (kept !== undefined) continue;
+      if (this.open.size < this.connectionsMax) return this.connect();
+      // oxlint-disable-next-line no-await-in-loop
+      await this.turn(signal);
+    }
   }
-  const body = room(length);
-  let at = 0;
-  const whole = Promise.withResolvers<void>();
-  message.on('data', (chunk: Buffer) => {
-    at += chunk.copy(body, at);
-  });
-  message.once('end', () => whole.resolve());
-  message.once('error', whole.reject);
-  await whole.promise;
-  return { status, headers, body };
+
+  private connect(): Connection {
+    const connection: Connection = new Connection(this.base, () => {
+      this.open.delete(connection);
+      this.idle = this.idle.filter((each) => each !== connection);
+      this.queue.shift()?.();
+    });
+    this.open.add(connection);
+    return connection;
+  }
+
+  private async turn(signal: AbortSignal): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const give = (): void => resolve();
+    const giveUp = (): void => {
+      this.queue = this.queue.filter((each) => each !== give);
+      reject(signal.reason as Error);
+    };
+    this.queue.push(give);
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
 }

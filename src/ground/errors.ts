@@ -13,7 +13,7 @@ export type ErrorCode =
   | 'BAD_DURATION'
   /** The time is further ahead of the clock than `max_future_skew` allows: mend the clock. */
   | 'FUTURE_TIMESTAMP'
-  /** The vector has another dim, is not finite, or overflows the version's dtype. */
+  /** The vector has another dim, is not finite, does not fit the version's dtype, or lacks a scale. */
   | 'BAD_VECTOR'
   /** The text or the fields cannot be turned into a model input. */
   | 'BAD_INPUT'
@@ -69,6 +69,10 @@ export type ErrorCode =
   | 'LIMIT_EXCEEDED'
   /** The server cannot take more work now: try again after a moment. */
   | 'OVERLOADED'
+  /** The server is behind, or holds too much: try again after `Retry-After`, or ask another. */
+  | 'UNDER_PRESSURE'
+  /** The time that the request gives for its answer was over: a push may have been stored. */
+  | 'DEADLINE_EXCEEDED'
   /** The body's content type, or the asked answer's, is not one this route speaks. */
   | 'UNSUPPORTED_MEDIA_TYPE'
   | 'NOT_ACCEPTABLE'
@@ -86,6 +90,8 @@ export type ErrorCode =
   | 'STORE_CORRUPT'
   /** The disk or the database refused the write; nothing of it was stored. */
   | 'STORE_UNAVAILABLE'
+  /** The process that writes is being started again: reads go on; try again after `Retry-After`. */
+  | 'WRITER_UNAVAILABLE'
   /** A setting is wrong: the message names the key, the value and what was expected. */
   | 'BAD_CONFIG'
   /** Tidemark is wrong. The log has the details under the request's id. */

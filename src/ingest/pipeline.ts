@@ -4,7 +4,7 @@ import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import { DELETED, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
-import { vectorBytes, writeNumbers } from '../store/dtype.ts';
+import { vectorBytes, writeMade } from '../store/dtype.ts';
 import { Coalescer, type KeyedText } from './coalescer.ts';
 import { type AddedTexts, addEntityTexts, type TextRecord } from './entity-texts.ts';
 import { FieldChanges } from './field-changes.ts';
@@ -142,7 +142,7 @@ export class Pipeline {
     /** A model may give numbers that are too large for the dtype: of that text alone (A14). */
     const fill = (vector: Float32Array, inputHash: Buffer): number | TidemarkError => {
       try {
-        writeNumbers(vector, version.dim, version.dtype, batch.nextPayload());
+        writeMade(vector, version.dim, version.dtype, batch.nextPayload());
         return batch.addFilled(inputHash);
       } catch (error) {
         if (error instanceof TidemarkError) return error;

@@ -24,11 +24,19 @@ export interface Prepared {
  */
 export type Prepare = (records: readonly MappedRecord[]) => Prepared | Promise<Prepared>;
 
+/** Memory of so many batches is kept for those to come: fresh memory costs as much as the vectors in it. */
+const KEPT_MAX = 4;
+
 /** Prepares pre-computed vectors and deletes. Vectors that do not fit the version are rejected (A14). */
 export function vectorPreparer(target: MappingTarget): Prepare {
   const bytes = vectorBytes(target.dim, target.dtype);
+  const kept: Uint8Array[] = [];
   return (records) => {
-    const rows = new RevisionBatch(bytes, records.length);
+    const rows = new RevisionBatch(bytes, records.length, kept.pop());
+    const release = (): void => {
+      const memory = rows.giveUp();
+      if (kept.length < KEPT_MAX) kept.push(memory);
+    };
     const rejected: Prepared['rejected'] = [];
     for (const [index, record] of records.entries()) {
       try {
@@ -38,7 +46,7 @@ export function vectorPreparer(target: MappingTarget): Prepare {
         rejected.push({ ...rejection(error), index });
       }
     }
-    return { rows, rejected };
+    return { rows, rejected, release };
   };
 }
 
@@ -50,6 +58,7 @@ function addPayload(rows: RevisionBatch, record: MappedRecord, target: MappingTa
 }
 
 function writeVector(vector: GivenVector, { dim, dtype }: MappingTarget, out: Uint8Array): void {
-  if ('bytes' in vector) writeBytes(vector.bytes, dim, dtype, out);
-  else writeNumbers(vector.numbers, dim, dtype, out);
+  const { scale } = vector;
+  if ('bytes' in vector) writeBytes(vector.bytes, dim, dtype, out, scale);
+  else writeNumbers(vector.numbers, dim, dtype, out, scale);
 }

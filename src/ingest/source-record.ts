@@ -16,8 +16,13 @@ export interface SourceRecord {
   timestamp: number;
 }
 
-/** A pre-computed vector: numbers to round to the version's dtype, or bytes that are of it. */
-export type GivenVector = { numbers: readonly number[] } | { bytes: Uint8Array };
+/**
+ * A pre-computed vector: numbers to round to the version's dtype, or bytes that are of it; of int8
+ * with their scale.
+ */
+export type GivenVector = ({ numbers: readonly number[] } | { bytes: Uint8Array }) & {
+  scale?: number;
+};
 
 /**
  * The value of a field that has one which the record does not tell, as Debezium's
@@ -64,7 +69,8 @@ export function parseUtf8(bytes: Uint8Array, what: string): string {
   if (!isUtf8(bytes)) {
     throw new TidemarkError('BAD_RECORD', `the ${what} is not UTF-8, expected well-formed UTF-8`);
   }
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  const { buffer, byteOffset, byteLength } = bytes;
+  return (Buffer.isBuffer(bytes) ? bytes : Buffer.from(buffer, byteOffset, byteLength)).toString();
 }
 
 /** The entity id that the record's key is. Throws BAD_ENTITY_ID. */

@@ -11,7 +11,7 @@ import { type Cut, releaseCut, takeCut } from './cut.ts';
 import { DATA_FILE, NotFlushed } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { isWithin, makeFolder, syncPath } from './folders.ts';
-import { FORMAT_FILE, FORMAT_VERSION, writeFormat } from './format.ts';
+import { FORMAT_FILE, formatOf, writeFormat } from './format.ts';
 import { refuseBelowHorizon } from './horizon.ts';
 import { LOCK_FILE } from './lock.ts';
 import {
@@ -72,7 +72,7 @@ export async function backUp(
     await requireSound(target, signal);
     const files = await describeFiles(target, versions, signal);
     const manifest: Manifest = {
-      format_version: FORMAT_VERSION,
+      format_version: formatOf(cut.state.views),
       snapshot: cut.snapshot,
       created_timestamp: formatInstant(source.writer.now()),
       lineage: cut.state.lineage,
@@ -179,7 +179,7 @@ async function copyAll(
   } finally {
     await to.close();
   }
-  writeFormat(target);
+  writeFormat(target, formatOf(state.views));
   return done;
 }
 

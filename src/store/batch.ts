@@ -30,10 +30,15 @@ export class RevisionBatch {
   private bytes: Uint8Array;
   private hashes: (Uint8Array | undefined)[] = [];
 
-  /** `vectorBytes`: bytes of one vector of the version. `capacity`: payloads to make room for. */
-  constructor(vectorBytes: number, capacity = 16) {
+  /**
+   * `vectorBytes`: bytes of one vector of the version. `capacity`: payloads to make room for.
+   * `memory`: what another batch gave up, to be used where it is enough.
+   */
+  constructor(vectorBytes: number, capacity = 16, memory?: Uint8Array) {
     this.vectorBytes = vectorBytes;
-    this.bytes = new Uint8Array(vectorBytes * Math.max(1, capacity));
+    const bytes = vectorBytes * Math.max(1, capacity);
+    const isEnough = memory !== undefined && memory.byteLength >= bytes;
+    this.bytes = isEnough ? memory : new Uint8Array(bytes);
   }
 
   get rows(): number {
@@ -72,6 +77,13 @@ export class RevisionBatch {
     this.knowns.push(known);
     this.payloads.push(payload);
     if (offset !== undefined) this.offsets.push(offset);
+  }
+
+  /** Gives up the memory of the payloads, of which none is to be asked for any more. */
+  giveUp(): Uint8Array {
+    const { bytes } = this;
+    this.bytes = new Uint8Array(0);
+    return bytes;
   }
 
   /** Bytes of all payloads. */

@@ -203,7 +203,7 @@ export class Catalogue {
   private withOldFiles = new Set<string>();
   /** Every erasure; undefined while it is not read. */
   private erasedAt: ErasedAt[] | undefined;
-  private directory: string;
+  readonly directory: string;
 
   /** Throws STORE_CORRUPT. */
   constructor(directory: string, mode?: 'read-only') {
@@ -223,6 +223,17 @@ export class Catalogue {
       void environment.close();
       throw error;
     }
+    this.readViews();
+  }
+
+  /** Lets reads of this turn see what another process has stored. */
+  refresh(): void {
+    this.environment.refresh();
+  }
+
+  /** Has the views as another process has stored them. */
+  readViews(): void {
+    this.byName.clear();
     for (const { value } of this.viewTable.entries(EVENTS_PAGE)) {
       const view = unpack(value) as FeatureView;
       this.byName.set(view.name, view);

@@ -1,10 +1,11 @@
 import { Packr, Unpackr } from 'msgpackr';
 
 import { assert } from '../ground/assert.ts';
-import type { CatalogueEvent, Lineage } from './catalogue.ts';
+import type { CatalogueEvent, FeatureView, Lineage } from './catalogue.ts';
 import type { Change } from './change-log.ts';
 import { TOMBSTONE } from './chunk.ts';
 import type { FieldRow } from './fields.ts';
+import { hasInt8 } from './format.ts';
 import type { SourcePosition } from './keys.ts';
 import type { LeaderChanges } from './leader.ts';
 import { NumberSet } from './number-set.ts';
@@ -80,7 +81,17 @@ interface PackedChanges {
   fields?: FieldRow[];
 }
 
-export const CHANGES_FORMAT = 1;
+const CHANGES_FORMAT = 1;
+/** The same with vectors of int8. */
+const INT8_CHANGES_FORMAT = 2;
+/** The newest that can be read. */
+export const CHANGES_FORMAT_MAX = INT8_CHANGES_FORMAT;
+
+/** The format of the stream of a store with these views. */
+export function changesFormat(views: readonly FeatureView[]): number {
+  return hasInt8(views) ? INT8_CHANGES_FORMAT : CHANGES_FORMAT;
+}
+
 /** Far above any frame: what claims to be longer is something else. */
 const FRAME_BYTES_MAX = 2 ** 28;
 const LENGTH_BYTES = 4;
@@ -108,7 +119,7 @@ export class ChangesEncoder {
     const fresh = this.freshVectors(version, changes);
     const { vectorBytes } = version.vectors;
     const vectors = new Uint8Array(fresh.length * vectorBytes);
-    fresh.forEach((id, at) => version.vectors.copyInto(id, vectors, at * vectorBytes));
+    fresh.forEach((id, at) => version.vectors.copyVerified(id, vectors, at * vectorBytes));
     return seal({
       type: 'changes',
       view: version.view,

@@ -27,11 +27,17 @@ export interface Change extends Revision {
 const FIXED_BYTES = 48;
 const CHECKSUM_BYTES = 4;
 const NO_OFFSET = -1;
+const SCRATCH_BYTES = 4_096;
+const APPENDED = { append: true } as const;
 
 export class ChangeLog {
   private place: string;
   private table: Table<number>;
-  private scratch = Buffer.alloc(4_096);
+  private scratch = Buffer.alloc(SCRATCH_BYTES);
+  private cells = new Float64Array(this.scratch.buffer, this.scratch.byteOffset, 5);
+  private view = new DataView(this.scratch.buffer, this.scratch.byteOffset, SCRATCH_BYTES);
+  /** By length: that much of the scratch without a checksum, and with it. Lengths repeat. */
+  private views: { entry: Uint8Array; whole: Uint8Array }[] = [];
 
   constructor(environment: Environment) {
     this.place = environment.place;
@@ -46,20 +52,24 @@ export class ChangeLog {
     partition: number,
     offset: number | undefined,
   ): void {
-    const out = this.scratch;
-    out.writeDoubleLE(row.event, 0);
-    out.writeDoubleLE(row.known, 8);
-    out.writeDoubleLE(row.created, 16);
-    out.writeDoubleLE(row.vectorId, 24);
-    out.writeDoubleLE(offset ?? NO_OFFSET, 32);
-    out.writeUInt32LE(partition, 40);
-    const idBytes = out.write(entityId, FIXED_BYTES, 'utf8');
-    const originBytes = out.write(origin, FIXED_BYTES + idBytes, 'utf8');
-    out.writeUInt16LE(idBytes, 44);
-    out.writeUInt16LE(originBytes, 46);
+    const { scratch, cells, view } = this;
+    cells[0] = row.event;
+    cells[1] = row.known;
+    cells[2] = row.created;
+    cells[3] = row.vectorId;
+    cells[4] = offset ?? NO_OFFSET;
+    const idBytes = scratch.write(entityId, FIXED_BYTES, 'utf8');
+    const originBytes = scratch.write(origin, FIXED_BYTES + idBytes, 'utf8');
+    view.setUint32(40, partition, true);
+    view.setUint16(44, idBytes, true);
+    view.setUint16(46, originBytes, true);
     const length = FIXED_BYTES + idBytes + originBytes;
-    out.writeUInt32LE(crc32(out.subarray(0, length)), length);
-    void this.table.put(row.seq, out.subarray(0, length + CHECKSUM_BYTES), { append: true });
+    const { entry, whole } = (this.views[length] ??= {
+      entry: scratch.subarray(0, length),
+      whole: scratch.subarray(0, length + CHECKSUM_BYTES),
+    });
+    view.setUint32(length, crc32(entry), true);
+    void this.table.put(row.seq, whole, APPENDED);
   }
 
   /** Within a commit: the same for a change that was read. */

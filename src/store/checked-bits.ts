@@ -1,3 +1,6 @@
+/** Of the CRC-32 behind a vector. */
+export const CHECKSUM_BYTES = 4;
+
 const SLAB_BITS = 2 ** 20;
 /** 64 MiB of bits: half a thousand million vectors. Beyond, each read verifies again. */
 const SLABS_MAX = 512;

@@ -29,6 +29,14 @@ const FLAG_HAS_SEALED = 1;
 
 export const TOMBSTONE = -1;
 
+/**
+ * A head of 40 revisions and a short id fit inline in a page of LMDB (2,034 bytes with the key), so
+ * that the newest revisions of an entity are one read.
+ */
+export const HEAD_MAX = 40;
+/** A sealed chunk is at most three pages: far questions skip many revisions, late ones rewrite few. */
+export const SEALED_MAX = 240;
+
 /** One revision, as the writer adds it. Times in µs. */
 export interface Revision extends OrderKey {
   created: number;
@@ -179,13 +187,16 @@ export class ChunkDraft {
   private rows: Float64Array;
   private out: Float64Array;
   private outBytes: Uint8Array;
-  private views: Uint8Array[] = [];
+  private outWords: Uint32Array;
+  /** By count: all bytes of such a chunk, and those that its checksum is of. */
+  private views: { bytes: Uint8Array; body: Uint8Array }[] = [];
 
   /** `capacity`: rows that there is room for until `reserve` makes more. */
   constructor(capacity: number) {
     this.rows = new Float64Array(capacity * 5);
     this.out = new Float64Array(HEADER_CELLS + capacity * 5);
     this.outBytes = new Uint8Array(this.out.buffer);
+    this.outWords = new Uint32Array(this.out.buffer);
   }
 
   clear(): void {
@@ -292,11 +303,14 @@ export class ChunkDraft {
     out[1] = leastKnown;
     out[2] = leastCreated;
     out[3] = leastSeq;
-    const bytes = (this.views[count] ??= this.outBytes.subarray(0, chunkBytes(count)));
-    const header = new DataView(this.out.buffer, 0, 8);
-    header.setUint32(4, hasSealed ? FLAG_HAS_SEALED : 0, true);
-    header.setUint32(0, crc32(bytes.subarray(4)), true);
+    const { bytes, body } = (this.views[count] ??= this.viewsOf(chunkBytes(count)));
+    this.outWords[1] = hasSealed ? FLAG_HAS_SEALED : 0;
+    this.outWords[0] = crc32(body);
     return bytes;
+  }
+
+  private viewsOf(length: number): { bytes: Uint8Array; body: Uint8Array } {
+    return { bytes: this.outBytes.subarray(0, length), body: this.outBytes.subarray(4, length) };
   }
 
   private isAfterPrevious(cell: number): boolean {

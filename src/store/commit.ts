@@ -123,8 +123,7 @@ export class Commit {
       checksum = this.version.vectors.checksum(stored);
       this.checksums.set(stored, checksum);
     }
-    this.payloadChecksum ??= crc32(bytes);
-    return checksum === this.payloadChecksum && this.version.vectors.equals(stored, bytes);
+    return checksum === this.checksumOf(bytes) && this.version.vectors.equals(stored, bytes);
   };
 
   /** The payload's vector in the pool: an equal input's, an equal neighbour's, or a new one. */
@@ -139,8 +138,12 @@ export class Commit {
     }
     const bytes = this.batch.payloadBytes(this.payload);
     const id = this.counters.nextVectorId++;
-    this.version.vectors.append(id, bytes);
+    this.version.vectors.append(id, bytes, this.checksumOf(bytes));
     return this.keep(id);
+  }
+
+  private checksumOf(bytes: Uint8Array): number {
+    return (this.payloadChecksum ??= crc32(bytes));
   }
 
   /** Remembers the payload's vector, and that its input has one. */

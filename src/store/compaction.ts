@@ -198,7 +198,7 @@ async function copyChanges(
   const pace = new Pace();
   const vector = new Uint8Array(from.vectors.vectorBytes);
   const vectorOf = (id: number): Uint8Array => {
-    from.vectors.copyInto(id, vector, 0);
+    from.vectors.copyVerified(id, vector, 0);
     return vector;
   };
   let rows = 0;

@@ -182,7 +182,7 @@ function* copyVectors(
   const page = Math.max(1, Math.min(ROWS_PAGE, Math.floor(SLICE_BYTES / vector.byteLength)));
   let copied = 0;
   for (const id of vectors) {
-    from.vectors.copyInto(id, vector, 0);
+    from.vectors.copyVerified(id, vector, 0);
     to.vectors.append(id, vector);
     if (++copied % page !== 0) continue;
     onProgress?.(copied);

@@ -7,6 +7,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
@@ -44,14 +45,17 @@ const COMMIT_BYTES = 2 ** 20;
 
 export type Bytes = Uint8Array;
 
-export interface KeyCodec<K> {
-  writeKey(key: K, target: Buffer, start: number): number;
+export interface KeyCodec<K, R = never> {
+  writeKey(key: K | R, target: Buffer, start: number): number;
   readKey(source: Uint8Array, start: number, end: number): K;
 }
 
-/** lmdb's database with the parts of it that its types leave out. */
-export interface Table<K> {
-  getBinaryFast(key: K): Bytes | undefined;
+/**
+ * lmdb's database with the parts of it that its types leave out. `R`: other forms of a key, by which
+ * it is read.
+ */
+export interface Table<K, R = never> {
+  getBinaryFast(key: K | R): Bytes | undefined;
   /** Size of the value that the last read found, in bytes. */
   readonly lastSize: number;
   getBinary(key: K): Bytes | undefined;
@@ -137,7 +141,7 @@ export class Environment {
     } else {
       requireWhole(this.file);
     }
-    const options: RootDatabaseOptionsWithPath & { safeRestore: boolean } = {
+    const options: RootDatabaseOptionsWithPath & { safeRestore: boolean; noReadAhead: boolean } = {
       path: this.file,
       encoding: 'binary',
       keyEncoding: 'binary',
@@ -147,14 +151,15 @@ export class Environment {
       pageSize: PAGE_BYTES,
       safeRestore: !readOnly,
       readOnly,
+      noReadAhead: isLarge(this.file),
     };
     this.root = open<Bytes>(options);
     if (isNew) syncPath(folder);
   }
 
-  table<K>(name: string, keys: KeyCodec<K>): Table<K> {
+  table<K, R = never>(name: string, keys: KeyCodec<K, R>): Table<K, R> {
     const options = { name, encoding: 'binary', keyEncoder: keys } as const;
-    return this.root.openDB(options as never) as unknown as Table<K>;
+    return this.root.openDB(options as never) as unknown as Table<K, R>;
   }
 
   /**
@@ -299,6 +304,15 @@ function readMeta(descriptor: number): MetaPages {
     if (again.equals(pages)) return new MetaPages(pages);
     [pages, again] = [again, pages];
   }
+}
+
+/**
+ * Whether memory is unlikely to hold the file: then what the kernel reads along with a page that is
+ * missing takes the place of pages that are asked for. Of a smaller one it saves waiting later.
+ */
+function isLarge(file: string): boolean {
+  const memory = Math.min(totalmem(), process.constrainedMemory() || Number.POSITIVE_INFINITY);
+  return existsSync(file) && statSync(file).size > memory / 2;
 }
 
 const OF_VERSION = /views\/([^/]+)\/([^/]+)(?:\/g\d+)?\/[^/]+$/;

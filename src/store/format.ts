@@ -2,11 +2,19 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
+import type { FeatureView } from './catalogue.ts';
 import { makeFolder, syncPath } from './folders.ts';
 import { LOCK_FILE } from './lock.ts';
 
 /** The version of the layout on disk; raised when older software could no longer read it. */
 export const FORMAT_VERSION = 3;
+/**
+ * That of a store that has, or had, vectors of int8: software that does not know them would take them
+ * for numbers of another dtype. It differs in nothing else.
+ */
+const INT8_FORMAT_VERSION = 4;
+/** The newest that can be read. */
+export const FORMAT_VERSION_MAX = INT8_FORMAT_VERSION;
 /** The oldest that is brought up to it when it is opened. */
 const UPGRADED_FROM = 1;
 
@@ -33,7 +41,7 @@ export function checkDirectory(directory: string): void {
     );
   }
   const found = readFormat(directory);
-  if (found === FORMAT_VERSION) return;
+  if (found >= FORMAT_VERSION) return;
   throw new TidemarkError(
     'STORE_FORMAT',
     `${directory} has format version ${found}; start the server on it once, which brings it to ` +
@@ -67,11 +75,28 @@ export function claimDirectory(directory: string): number {
   return FORMAT_VERSION;
 }
 
-/** Says that the directory is of the format of today; durable on return. */
-export function writeFormat(directory: string): void {
+/** The format of a store with these views. */
+export function formatOf(views: readonly Pick<FeatureView, 'versions'>[]): number {
+  return hasInt8(views) ? INT8_FORMAT_VERSION : FORMAT_VERSION;
+}
+
+/** Whether a model version is of int8, which older software would take for another dtype. */
+export function hasInt8(views: readonly Pick<FeatureView, 'versions'>[]): boolean {
+  return views.some(({ versions }) =>
+    Object.values(versions).some(({ dtype }) => dtype === 'int8'),
+  );
+}
+
+/** Says that the directory is of at least this format; durable on return. */
+export function raiseFormat(directory: string, format: number): void {
+  if (readFormat(directory) < format) writeFormat(directory, format);
+}
+
+/** Says which format the directory is of; durable on return. */
+export function writeFormat(directory: string, format = FORMAT_VERSION): void {
   // Whole or not there: half a file would make the directory nobody's.
   const fresh = join(directory, NEW_FILE);
-  const text = `${JSON.stringify({ format_version: FORMAT_VERSION })}\n`;
+  const text = `${JSON.stringify({ format_version: format })}\n`;
   writeFileSync(fresh, text, { flush: true });
   renameSync(fresh, join(directory, FORMAT_FILE));
   syncPath(directory);
@@ -81,11 +106,13 @@ export function writeFormat(directory: string): void {
 function readFormat(directory: string): number {
   const text = readFileSync(join(directory, FORMAT_FILE), 'utf8');
   const found = parseFormat(text);
-  if (typeof found === 'number' && found >= UPGRADED_FROM && found <= FORMAT_VERSION) return found;
+  const isKnown =
+    typeof found === 'number' && found >= UPGRADED_FROM && found <= FORMAT_VERSION_MAX;
+  if (isKnown) return found;
   throw new TidemarkError(
     'STORE_FORMAT',
-    `${directory} has format version ${found}, this Tidemark reads ${UPGRADED_FROM} to ${FORMAT_VERSION}; ` +
-      (typeof found === 'number' && found > FORMAT_VERSION
+    `${directory} has format version ${found}, this Tidemark reads ${UPGRADED_FROM} to ${FORMAT_VERSION_MAX}; ` +
+      (typeof found === 'number' && found > FORMAT_VERSION_MAX
         ? 'it was written by a newer Tidemark: use that one or a later one'
         : 'open it with the Tidemark that wrote it, or restore a backup made with this one'),
   );

@@ -1,4 +1,5 @@
 import { assert } from '../ground/assert.ts';
+import type { EntityIds } from './entity-ids.ts';
 import type { OrderKey } from './order.ts';
 
 /**
@@ -22,6 +23,19 @@ export interface SealedKey extends OrderKey {
 
 /** A head's key is the entity id itself; a sealed chunk's says below which order it does not reach. */
 export type TimelineKey = string | SealedKey;
+
+/** A row of ids whose bytes are at hand: for a head, a key without a text. */
+export class IdRow {
+  ids: EntityIds | undefined;
+  row = 0;
+
+  /** One object points at row after row. */
+  at(ids: EntityIds, row: number): this {
+    this.ids = ids;
+    this.row = row;
+    return this;
+  }
+}
 
 /** The lower bound of the oldest sealed chunk: nothing comes before it. */
 export const OLDEST: OrderKey = { event: -(2 ** 53), known: -(2 ** 53), seq: 0 };
@@ -55,7 +69,15 @@ function readNumber(source: Uint8Array, at: number): number {
 }
 
 export const timelineKeys = {
-  writeKey(key: TimelineKey, target: KeyBuffer, start: number): number {
+  writeKey(key: TimelineKey | IdRow, target: KeyBuffer, start: number): number {
+    if (key instanceof IdRow) {
+      const { row } = key;
+      const ids = key.ids!;
+      let end = start + ids.bytes.copy(target, start, ids.startOf(row), ids.ends[row]);
+      target[end++] = 0;
+      target[end++] = 0xff;
+      return end;
+    }
     const sealed = typeof key !== 'string';
     const id = sealed ? key.id : key;
     let at = start + target.write(id, start, 'utf8');

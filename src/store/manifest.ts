@@ -13,7 +13,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { CATALOGUE_FOLDER, isVersionName, isViewName, type Lineage } from './catalogue.ts';
 import { DATA_FILE } from './environment.ts';
 import { syncPath } from './folders.ts';
-import { FORMAT_FILE, FORMAT_VERSION } from './format.ts';
+import { FORMAT_FILE, FORMAT_VERSION_MAX } from './format.ts';
 
 const MANIFEST_FILE = 'backup.json';
 /** Hashed in one go: others wait meanwhile. */
@@ -78,11 +78,11 @@ export function readManifest(directory: string): Manifest {
   if (sha256 !== checksumOf(manifest) || !isManifest(manifest)) {
     throw invalid(directory, `its ${MANIFEST_FILE} is not as it was written`);
   }
-  if (manifest.format_version > FORMAT_VERSION) {
+  if (manifest.format_version > FORMAT_VERSION_MAX) {
     throw new TidemarkError(
       'STORE_FORMAT',
       `the backup ${directory} has format version ${manifest.format_version}, this Tidemark reads ` +
-        `up to ${FORMAT_VERSION}: use the one that took it, or a later one`,
+        `up to ${FORMAT_VERSION_MAX}: use the one that took it, or a later one`,
     );
   }
   return manifest;

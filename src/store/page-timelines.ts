@@ -1,9 +1,10 @@
-import { type Chunk, chunkBytes } from './chunk.ts';
+import { type Chunk, chunkBytes, HEAD_MAX, SEALED_MAX } from './chunk.ts';
+import type { EntityIds } from './entity-ids.ts';
 import { type SealedKey, timelineKeys, type TimelineKey } from './keys.ts';
 import type { Tree } from './meta-page.ts';
 import { compareOrder, type OrderKey } from './order.ts';
 import { type PageFile, TreeCursor } from './page-tree.ts';
-import { HEAD_MAX, SEALED_MAX, type TimelineReads } from './timelines.ts';
+import type { TimelineReads } from './timelines.ts';
 
 /** An entity id, and what a key has beside it. */
 const KEY_BYTES_MAX = 1_978;
@@ -39,6 +40,10 @@ export class PageTimelines implements TimelineReads {
     if (!cursor.seek(this.key, length) || !cursor.isAt(this.key, length)) return false;
     chunk.point(this.headBytes, cursor.copyValue(this.headBytes), this.file.place);
     return true;
+  }
+
+  headAt(ids: EntityIds, row: number, chunk: Chunk): boolean {
+    return this.head(ids.text(row), chunk);
   }
 
   sealed(key: SealedKey, chunk: Chunk, exclusive = false): SealedKey | undefined {

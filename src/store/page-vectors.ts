@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 
-import type { CheckedBits } from './checked-bits.ts';
+import { type CheckedBits, CHECKSUM_BYTES } from './checked-bits.ts';
 import { numberKeys } from './keys.ts';
 import { PAGE_BYTES, type Tree } from './meta-page.ts';
 import {
@@ -15,7 +15,6 @@ import {
   TreeCursor,
 } from './page-tree.ts';
 import { radixOrder } from './radix-order.ts';
-import { CHECKSUM_BYTES } from './vectors.ts';
 
 const KEY_BYTES = 8;
 const WORD = 2 ** 32;
@@ -113,11 +112,19 @@ export class PageVectors {
     this.read(own, pages, (base, from, to) => this.show(base + HEADER_BYTES, from, to, wanted));
   }
 
-  /** Copies the vector `ids[row]` to byte `offsets[row]` of `out`, for each of the `rows`. */
-  copy(ids: Float64Array, rows: Int32Array, out: Uint8Array, offsets: Uint32Array): void {
-    const { vectorBytes } = this;
+  /**
+   * Copies the vector `ids[row]` to byte `offsets[row]` of `out`, for each of the `rows`: so many
+   * bytes of it, the first ones.
+   */
+  copy(
+    ids: Float64Array,
+    rows: Int32Array,
+    out: Uint8Array,
+    offsets: Uint32Array,
+    bytes = this.vectorBytes,
+  ): void {
     this.each(ids, rows, (row, from, at) => {
-      from.copy(out, offsets[row], at, at + vectorBytes);
+      from.copy(out, offsets[row], at, at + bytes);
     });
   }
 

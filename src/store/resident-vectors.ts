@@ -54,6 +54,11 @@ export class ResidentVectors {
     this.taken = new Int32Array(this.shared.taken);
   }
 
+  has(id: number): boolean {
+    const slot = id % this.slots;
+    return this.numbers[slot * NUMBERS + OWNER] === this.ownerOf(id, slot);
+  }
+
   /** Copies the vector to byte `at` of `out`; false where it is not here. */
   copyInto(id: number, out: Uint8Array, at: number): boolean {
     const { numbers, vectorBytes } = this;

@@ -104,6 +104,12 @@ export interface Store {
   close(): Promise<void>;
 }
 
+/** What those who only read ask of a store. */
+export type ReadStore = Pick<
+  Store,
+  'catalogue' | 'snapshot' | 'residentBytes' | 'clock' | 'version'
+>;
+
 export interface StoreOptions {
   /** Memory for what lookups have read, so that they find it again without the file; none by default. */
   residentBytes?: number;

@@ -1,18 +1,13 @@
 import { assert } from '../ground/assert.ts';
-import { Chunk, ChunkDraft, type Revision } from './chunk.ts';
+import { Chunk, ChunkDraft, HEAD_MAX, type Revision, SEALED_MAX } from './chunk.ts';
+import { EntityIds } from './entity-ids.ts';
 import { eachEntry, type Environment, type Table } from './environment.ts';
-import { OLDEST, type SealedKey, timelineKeys, type TimelineKey } from './keys.ts';
+import { IdRow, OLDEST, type SealedKey, timelineKeys, type TimelineKey } from './keys.ts';
 import type { OrderKey } from './order.ts';
 import type { ResidentHeads } from './resident-heads.ts';
 
-/**
- * A head of 40 revisions and a short id fit inline in a page of LMDB (2,034 bytes with the key), so
- * that the newest revisions of an entity are one read. When it runs over, the older half moves on.
- */
-export const HEAD_MAX = 40;
+/** Of a head that runs over, so many stay; the older ones move on. */
 const HEAD_KEPT = 20;
-/** A sealed chunk is at most three pages: far questions skip many revisions, late ones rewrite few. */
-export const SEALED_MAX = 240;
 /** Of chunks that are written whole: with room for late revisions. */
 const SEALED_FILLED = 200;
 
@@ -32,6 +27,10 @@ export interface Place {
 export interface TimelineReads {
   /** Points `chunk` at the entity's head; false when the entity has no revision. */
   head(id: string, chunk: Chunk): boolean;
+  /** The same for the entity in this row of ids. */
+  headAt(ids: EntityIds, row: number, chunk: Chunk): boolean;
+  /** Told of the ids before their heads are asked for one by one: see `ResidentHeads.touch`. */
+  touch?(ids: EntityIds): void;
   /**
    * Points `chunk` at the sealed chunk with the greatest lower bound at or before `key` and returns
    * that bound, or undefined when there is none. `exclusive`: strictly before.
@@ -47,10 +46,13 @@ export interface TimelineReads {
 export class Timelines implements TimelineReads {
   private where: string;
   private environment: Environment;
-  private table: Table<TimelineKey>;
+  private table: Table<TimelineKey, IdRow>;
   private resident: ResidentHeads | undefined;
   /** Whose heads the commit under way has changed. */
-  private changed: string[] = [];
+  private changed = new EntityIds();
+  /** For a head that is asked for by a text, and the row that is read. */
+  private one = new EntityIds();
+  private key = new IdRow();
   private found = new Chunk();
   private merged = new ChunkDraft(SEALED_MAX);
   private place: Place = {
@@ -64,24 +66,56 @@ export class Timelines implements TimelineReads {
   constructor(environment: Environment, resident?: ResidentHeads) {
     this.where = environment.place;
     this.environment = environment;
-    this.table = environment.table<TimelineKey>('timeline', timelineKeys);
+    this.table = environment.table<TimelineKey, IdRow>('timeline', timelineKeys);
     this.resident = resident;
     if (resident !== undefined) environment.afterCommit(() => this.dropChanged(resident));
   }
 
   head(id: string, chunk: Chunk): boolean {
+    return this.headAt(this.rowOf(id), 0, chunk);
+  }
+
+  private rowOf(id: string): EntityIds {
+    const { one } = this;
+    one.clear();
+    one.add(id);
+    return one;
+  }
+
+  headAt(ids: EntityIds, row: number, chunk: Chunk): boolean {
     const { resident } = this;
     // Within a commit there are heads that nobody else sees, and that may never be.
-    if (resident === undefined || this.environment.isWriting) return this.read(id, chunk);
-    if (resident.show(id, chunk)) return true;
-    if (!this.read(id, chunk)) return false;
-    resident.add(id, chunk);
+    if (resident === undefined || this.environment.isWriting) return this.read(ids, row, chunk);
+    if (resident.show(ids, row, chunk)) return true;
+    if (!this.read(ids, row, chunk)) return false;
+    resident.add(ids, row, chunk);
     return true;
   }
 
+  /** As these, of what is resident alone: whoever asks it never waits for the file. */
+  readonly inMemory: TimelineReads = {
+    head: (id, chunk) => this.inMemory.headAt(this.rowOf(id), 0, chunk),
+    headAt: (ids, row, chunk) => this.resident?.show(ids, row, chunk) === true,
+    sealed: () => undefined,
+  };
+
+  touch(ids: EntityIds): void {
+    this.resident?.touch(ids);
+  }
+
+  /** Another process has changed the entity's head. */
+  forget(id: string): void {
+    this.resident?.drop(this.rowOf(id), 0);
+  }
+
+  /** Another process may have changed any head. */
+  forgetAll(): void {
+    this.resident?.forget();
+  }
+
   /** Points `chunk` at the entity's head as it is in the file. */
-  private read(id: string, chunk: Chunk): boolean {
-    const bytes = this.table.getBinaryFast(id);
+  private read(ids: EntityIds, row: number, chunk: Chunk): boolean {
+    const bytes = this.table.getBinaryFast(this.key.at(ids, row));
     if (bytes === undefined) return false;
     chunk.point(bytes, this.table.lastSize, this.where);
     return true;
@@ -232,13 +266,13 @@ export class Timelines implements TimelineReads {
   }
 
   private noteChange(id: string): void {
-    if (this.resident !== undefined) this.changed.push(id);
+    if (this.resident !== undefined) this.changed.add(id);
   }
 
   /** Whether it was committed or not: what was changed, and now is to be read, is as it was before. */
   private dropChanged(resident: ResidentHeads): void {
-    for (const id of this.changed) resident.drop(id);
-    this.changed = [];
+    for (let row = 0; row < this.changed.count; row++) resident.drop(this.changed, row);
+    this.changed.clear();
   }
 
   /** Up to `limit` entity ids that have a timeline, after `after`, in the order of their bytes. */

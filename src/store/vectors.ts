@@ -2,12 +2,12 @@ import { crc32 } from 'node:zlib';
 
 import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
-import { CheckedBits } from './checked-bits.ts';
+import { CheckedBits, CHECKSUM_BYTES } from './checked-bits.ts';
 import { countOf, type Environment, type Table } from './environment.ts';
 import { numberKeys } from './keys.ts';
 import type { ResidentVectors } from './resident-vectors.ts';
 
-export const CHECKSUM_BYTES = 4;
+const APPENDED = { append: true } as const;
 
 /**
  * The vector pool of one model version: vectors by id, append-only. Ids are whole numbers from 0,
@@ -22,6 +22,7 @@ export class VectorPool {
   private table: Table<number>;
   private resident: ResidentVectors | undefined;
   private scratch: Uint8Array;
+  private scratchView: DataView;
   private shared: Uint8Array | undefined;
   private vector: Uint8Array = new Uint8Array(0);
   private trailer: DataView = new DataView(new ArrayBuffer(0));
@@ -32,26 +33,26 @@ export class VectorPool {
     this.table = environment.table('vector', numberKeys);
     this.vectorBytes = vectorBytes;
     this.scratch = new Uint8Array(vectorBytes + CHECKSUM_BYTES);
+    this.scratchView = new DataView(this.scratch.buffer);
   }
 
-  /** Within a commit. `id` is greater than every one before it. */
-  append(id: number, vector: Uint8Array): void {
-    this.put(id, vector, true);
+  /** Within a commit. `id` is greater than every one before it; `checksum` is the vector's CRC-32. */
+  append(id: number, vector: Uint8Array, checksum = crc32(vector)): void {
+    this.put(id, vector, checksum, APPENDED);
   }
 
   /** Within a commit: a vector under the id that it has elsewhere, in any order. */
   insert(id: number, vector: Uint8Array): void {
-    this.put(id, vector, false);
+    this.put(id, vector, crc32(vector));
   }
 
-  private put(id: number, vector: Uint8Array, append: boolean): void {
+  private put(id: number, vector: Uint8Array, checksum: number, how?: { append: true }): void {
     assert(vector.byteLength === this.vectorBytes, 'a vector is whole');
     this.scratch.set(vector);
-    const view = new DataView(this.scratch.buffer);
-    view.setUint32(this.vectorBytes, crc32(vector), true);
+    this.scratchView.setUint32(this.vectorBytes, checksum, true);
     // A commit that was rolled back may have read another vector under this id.
     this.forget(id);
-    void this.table.put(id, this.scratch, { append });
+    void this.table.put(id, this.scratch, how);
   }
 
   /** Within a commit. */
@@ -81,14 +82,32 @@ export class VectorPool {
     resident?.add(id, vector);
   }
 
+  /**
+   * As `copyInto`, for whoever writes it elsewhere under a checksum of its own: what comes from the
+   * file is verified, though it was before. What the disk has lost since would look whole ever after.
+   */
+  copyVerified(id: number, out: Uint8Array, at: number): void {
+    if (this.resident?.copyInto(id, out, at) === true) return;
+    this.verify(id);
+    out.set(this.vector, at);
+  }
+
+  /** Whether it is copied without the file. */
+  isResident(id: number): boolean {
+    return this.resident?.has(id) === true;
+  }
+
   /** True when the stored vector has exactly these bytes. */
   equals(id: number, bytes: Uint8Array): boolean {
     return Buffer.compare(this.read(id), bytes) === 0;
   }
 
-  /** The CRC-32 of the stored vector's bytes. */
+  /**
+   * The CRC-32 that the vector was stored with; whether it still is the one of its bytes is not
+   * looked at: those who hold a vector against many others would read all of them for nothing.
+   */
   checksum(id: number): number {
-    this.read(id);
+    this.find(id);
     return this.trailer.getUint32(0, true);
   }
 
@@ -98,8 +117,8 @@ export class VectorPool {
     this.read(id);
   }
 
-  /** The vector, valid until the next read. */
-  private read(id: number): Uint8Array {
+  /** Points `vector` and `trailer` at the stored bytes, until the next read. */
+  private find(id: number): void {
     const bytes = this.table.getBinaryFast(id);
     if (bytes === undefined || this.table.lastSize !== this.scratch.byteLength) {
       throw this.corrupt(
@@ -116,6 +135,11 @@ export class VectorPool {
         CHECKSUM_BYTES,
       );
     }
+  }
+
+  /** The vector, verified, and valid until the next read. */
+  private read(id: number): Uint8Array {
+    this.find(id);
     if (!this.checked.has(id)) {
       if (crc32(this.vector) !== this.trailer.getUint32(0, true)) {
         throw this.corrupt(id, 'does not have the checksum it was written with');

@@ -5,6 +5,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import type { Catalogue, FeatureView, ModelVersion, Moment } from './catalogue.ts';
 import { DATA_FILE } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
+import { formatOf, raiseFormat } from './format.ts';
 import { NO_HORIZON } from './horizon.ts';
 import type { Maintenance } from './maintenance.ts';
 import { lastTransaction } from './meta-page.ts';
@@ -84,6 +85,7 @@ export class Versions {
         });
         this.erased.begin(this.open(view, version));
       }
+      if (added.length > 0) raiseFormat(catalogue.directory, formatOf([view]));
       catalogue.put(view, at, type);
     } catch (error) {
       for (const { version } of added) {

@@ -43,7 +43,8 @@ export class Writer {
   /** The request that was asked last. */
   private asked: Promise<unknown> = Promise.resolve();
   private publishing: Promise<void> = Promise.resolve();
-  private unflushed = 0;
+  /** The answers to come, the oldest first. */
+  private unflushed: Promise<void>[] = [];
   private nextSeq: number;
   private reserved: number;
   private lastCreated: number;
@@ -232,7 +233,8 @@ export class Writer {
         if (group.length === 1) this.refuse(group[0]!, error);
         else for (const one of group) await this.commitAlone(one);
       }
-      if (this.unflushed >= UNFLUSHED_MAX) await this.publishing;
+      // One gone makes room for the next: the disk is never left without work.
+      if (this.unflushed.length >= UNFLUSHED_MAX) await this.unflushed[0];
     }
     this.running = undefined;
   }
@@ -315,7 +317,6 @@ export class Writer {
     upTo: number,
     flushed: Promise<void>,
   ): void {
-    this.unflushed++;
     const before = this.publishing;
     const settle = async (): Promise<void> => {
       try {
@@ -330,10 +331,11 @@ export class Writer {
         this.fail(error);
         for (const { reject } of group ?? []) reject(unavailable(error));
       } finally {
-        this.unflushed--;
+        void this.unflushed.shift();
       }
     };
     this.publishing = settle();
+    this.unflushed.push(this.publishing);
   }
 
   private advance(upTo: number): void {

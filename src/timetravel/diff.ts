@@ -3,7 +3,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { Pace } from '../ground/pace.ts';
 import { formatInstant, type Micros } from '../ground/time.ts';
 import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
-import { numbersOf, vectorBytes } from '../store/dtype.ts';
+import { numberBytes, numbersOf, vectorBytes } from '../store/dtype.ts';
 import type { Store } from '../store/store.ts';
 import type { VectorPool } from '../store/vectors.ts';
 import type { VersionStore } from '../store/version-store.ts';
@@ -126,7 +126,9 @@ class VectorPair {
   constructor({ dim, dtype }: ModelVersion) {
     const size = vectorBytes(dim, dtype);
     this.bytes = [new Uint8Array(size), new Uint8Array(size)];
-    this.numbers = [numbersOf(this.bytes[0], dtype), numbersOf(this.bytes[1], dtype)];
+    const end = numberBytes(dim, dtype);
+    const [from, to] = this.bytes;
+    this.numbers = [numbersOf(from.subarray(0, end), dtype), numbersOf(to.subarray(0, end), dtype)];
   }
 
   gather(vectors: VectorPool, first: number, second: number): void {
@@ -138,7 +140,7 @@ class VectorPair {
     return Buffer.compare(this.bytes[0], this.bytes[1]) === 0;
   }
 
-  /** The cosine of the angle between them, in float64; null where one is all zeros and has none. */
+  /** The cosine of the angle between them, which no scale moves, in float64; null where one is all zeros and has none. */
   cosine(): number | null {
     const [a, b] = this.numbers;
     let dot = 0;

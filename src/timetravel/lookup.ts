@@ -1,5 +1,5 @@
 import { assert } from '../ground/assert.ts';
-import { isEntityId } from '../store/entity-id.ts';
+import { EntityIds } from '../store/entity-ids.ts';
 import type { VectorPool } from '../store/vectors.ts';
 import { type Bounds, boundsOf, type Question, setBounds } from './question.ts';
 import { Resolution, type Resolvable, Resolver } from './resolve.ts';
@@ -10,23 +10,27 @@ const resolvers = new WeakMap<Resolvable, Resolver>();
 function resolverOf(version: Resolvable): Resolver {
   let resolver = resolvers.get(version);
   if (resolver === undefined) resolvers.set(version, (resolver = new Resolver(version)));
+  else resolver.begin();
   return resolver;
 }
 
 /**
  * Answers one question for many entities of one model version: one row an id, in their order.
  * An id that no entity can have is INVALID with its reason; the others are answered.
- * Synchronous, so that all rows see one state.
+ * Synchronous, so that all rows see one state. `isWhole`: see `Resolution`.
  */
 export function resolveMany(
   version: Resolvable,
-  ids: readonly string[],
+  asked: readonly string[] | EntityIds,
   question: Question,
+  isWhole = true,
 ): Resolution {
+  const ids = asked instanceof EntityIds ? asked : EntityIds.of(asked);
   const resolver = resolverOf(version);
   const bounds = boundsOf(question);
-  const out = new Resolution(ids.length);
-  for (let row = 0; row < ids.length; row++) answer(resolver, ids[row]!, bounds, out, row);
+  const out = new Resolution(ids.count, isWhole);
+  version.timelines.touch?.(ids);
+  for (let row = 0; row < ids.count; row++) answer(resolver, ids, bounds, out, row);
   return out;
 }
 
@@ -36,20 +40,21 @@ export function resolveMany(
  */
 export function resolveSpine(
   version: Resolvable,
-  ids: readonly string[],
+  asked: readonly string[],
   moments: Float64Array,
   question: Question,
 ): Resolution {
-  assert(ids.length === moments.length, 'a spine has as many ids as moments');
+  assert(asked.length === moments.length, 'a spine has as many ids as moments');
+  const ids = EntityIds.of(asked);
   const resolver = resolverOf(version);
-  const out = new Resolution(ids.length);
+  const out = new Resolution(ids.count);
   const bounds = boundsOf(question);
-  for (let row = 0; row < ids.length; row++) {
+  for (let row = 0; row < ids.count; row++) {
     const moment = moments[row]!;
     if (Number.isNaN(moment)) out.miss(row, code.INVALID, code.BAD_TIMESTAMP);
     else {
       setBounds(bounds, question, moment === Number.POSITIVE_INFINITY ? undefined : moment);
-      answer(resolver, ids[row]!, bounds, out, row);
+      answer(resolver, ids, bounds, out, row);
     }
   }
   return out;
@@ -57,13 +62,15 @@ export function resolveSpine(
 
 function answer(
   resolver: Resolver,
-  id: string,
+  ids: EntityIds,
   bounds: Bounds,
   out: Resolution,
   row: number,
 ): void {
-  if (isEntityId(id)) resolver.resolve(id, bounds, out, row);
-  else out.miss(row, code.INVALID, code.BAD_ENTITY_ID);
+  if (ids.isId(row)) {
+    resolver.openAt(ids, row);
+    resolver.answer(bounds, out, row);
+  } else out.miss(row, code.INVALID, code.BAD_ENTITY_ID);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { Chunk, TOMBSTONE } from '../store/chunk.ts';
+import type { EntityIds } from '../store/entity-ids.ts';
 import type { ErasedEntities } from '../store/erasures.ts';
 import type { Horizon } from '../store/horizon.ts';
 import type { SealedKey } from '../store/keys.ts';
@@ -40,14 +41,22 @@ export class Resolution {
 
   /** `isWhole`: with what else is known of the winner, at the price of three columns more. */
   constructor(rows: number, isWhole = true) {
-    this.statuses = new Uint8Array(rows);
-    this.reasons = new Uint8Array(rows);
-    this.vectorIds = new Float64Array(rows);
-    this.events = new Float64Array(rows);
     const more = isWhole ? rows : 0;
-    this.knowns = new Float64Array(more);
-    this.createds = new Float64Array(more);
-    this.seqs = new Float64Array(more);
+    // In one piece: to make many small ones takes longer than to fill them.
+    const memory = new ArrayBuffer((2 * rows + 3 * more) * 8 + 2 * rows);
+    let at = 0;
+    const column = (length: number): Float64Array => {
+      const from = at;
+      at += length * 8;
+      return new Float64Array(memory, from, length);
+    };
+    this.vectorIds = column(rows);
+    this.events = column(rows);
+    this.knowns = column(more);
+    this.createds = column(more);
+    this.seqs = column(more);
+    this.statuses = new Uint8Array(memory, at, rows);
+    this.reasons = new Uint8Array(memory, at + rows, rows);
     this.isWhole = isWhole;
   }
 
@@ -116,22 +125,26 @@ export class Resolution {
  */
 export class Resolver {
   private version: Resolvable;
+  private horizon: Horizon;
   private head = new Chunk();
   /** Sealed chunks come in memory of their own; a head in lmdb's, where its views are kept. */
   private sealed = new Chunk();
   private id = '';
+  /** Where the id stands instead, and in which row. */
+  private ids: EntityIds | undefined;
+  private row = 0;
   private isThere = false;
   private isErased = false;
   private unknown = false;
 
   constructor(version: Resolvable) {
     this.version = version;
+    this.horizon = version.horizon;
   }
 
-  /** Writes the answer for a well-formed `id` into row `row` of `out`. */
-  resolve(id: string, bounds: Bounds, out: Resolution, row: number): void {
-    this.open(id);
-    this.answer(bounds, out, row);
+  /** To be called before the rows of a question, where the version is one that goes on. */
+  begin(): void {
+    this.horizon = this.version.horizon;
   }
 
   /**
@@ -140,17 +153,32 @@ export class Resolver {
    * Gives whether some of its revisions are further back.
    */
   open(id: string): boolean {
-    const { timelines, erasures } = this.version;
     this.id = id;
-    this.isThere = timelines.head(id, this.head);
-    this.isErased = !(this.isThere ? erasures.settled : erasures.none) && erasures.has(id);
-    return this.isThere && this.head.hasSealed;
+    this.ids = undefined;
+    return this.opened(this.version.timelines.head(id, this.head));
+  }
+
+  /** The same for the entity in a row of ids. */
+  openAt(ids: EntityIds, row: number): boolean {
+    this.ids = ids;
+    this.row = row;
+    return this.opened(this.version.timelines.headAt(ids, row, this.head));
+  }
+
+  private opened(isThere: boolean): boolean {
+    const { erasures } = this.version;
+    this.isThere = isThere;
+    this.isErased = !(isThere ? erasures.settled : erasures.none) && erasures.has(this.text());
+    return isThere && this.head.hasSealed;
+  }
+
+  private text(): string {
+    return this.ids?.text(this.row) ?? this.id;
   }
 
   /** Writes the answer for the entity of `open` into row `row` of `out`. */
   answer(bounds: Bounds, out: Resolution, row: number): void {
-    const { timelines, horizon } = this.version;
-    const { id, isThere } = this;
+    const { isThere, horizon } = this;
     this.unknown = false;
     if (this.isErased) {
       out.miss(row, code.NOT_FOUND, code.ERASED);
@@ -168,7 +196,13 @@ export class Resolver {
     let at = this.winner(chunk, bounds);
     if (at < 0 && chunk.hasSealed) {
       chunk = this.sealed;
-      const from: SealedKey = { id, event: bounds.event, known: ABOVE_ALL, seq: ABOVE_ALL };
+      const from: SealedKey = {
+        id: this.text(),
+        event: bounds.event,
+        known: ABOVE_ALL,
+        seq: ABOVE_ALL,
+      };
+      const { timelines } = this.version;
       let below = timelines.sealed(from, chunk);
       while (below !== undefined && (at = this.winner(chunk, bounds)) < 0) {
         below = timelines.sealed(below, chunk, true);

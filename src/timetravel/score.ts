@@ -1,6 +1,14 @@
 import { assert } from '../ground/assert.ts';
-import { type Dtype, numbersOf } from '../store/dtype.ts';
+import {
+  DIM_MAX,
+  type Dtype,
+  numberBytes,
+  type Numbers,
+  numbersOf,
+  vectorBytes,
+} from '../store/dtype.ts';
 import type { VectorPool } from '../store/vectors.ts';
+import { instantiate } from './dot-module.ts';
 import type { Resolution } from './resolve.ts';
 import { PRESENT } from './status.ts';
 
@@ -8,13 +16,18 @@ import { PRESENT } from './status.ts';
 export const METRICS = ['dot', 'cosine'] as const;
 export type Metric = (typeof METRICS)[number];
 
-/** Rows that are copied at a time: they stay in a processor's cache until they are scored. */
-const BLOCK_ROWS = 32;
+/** A query of the largest dim in float64, and after it a vector in float32. */
+const VECTOR_AT = DIM_MAX * 8;
+const PAGE_BYTES = 2 ** 16;
+const memory = new WebAssembly.Memory({
+  initial: Math.ceil((VECTOR_AT + DIM_MAX * 4) / PAGE_BYTES),
+});
+const { dot, squares } = instantiate(memory);
 
 /**
  * The scores of a query against the vectors of the rows that are present, one a row: NaN where there
- * is none. Products are summed in float64, in four sums side by side; a score is rounded once, to
- * float32. The cosine with a vector of zeros is 0.
+ * is none. Numbers of int8 count times their scale. Products are summed in float64; a score is
+ * rounded once, to float32. The cosine with a vector of zeros is 0.
  */
 export function scoreRows(
   query: ArrayLike<number>,
@@ -23,60 +36,52 @@ export function scoreRows(
   { statuses, vectorIds }: Resolution,
 ): Float32Array {
   const dim = query.length;
-  const { vectorBytes } = vectors;
-  const asked = Float64Array.from(query);
-  const block = Buffer.allocUnsafeSlow(BLOCK_ROWS * vectorBytes);
-  const numbers = numbersOf(block, dtype);
-  assert(numbers.length === BLOCK_ROWS * dim, 'a query has the dim of what it is scored against');
-  const scale = metric === 'cosine' ? Math.sqrt(dot(asked, asked, 0)) : 1;
-  const rows = new Int32Array(BLOCK_ROWS);
+  assert(
+    dim <= DIM_MAX && vectors.vectorBytes === vectorBytes(dim, dtype),
+    'a query has the dim of what it is scored against',
+  );
+  const asked = new Float64Array(memory.buffer, 0, dim);
+  asked.set(query);
+  const length = Math.sqrt(asked.reduce((sum, number) => sum + number * number, 0));
+  const place = new StoredVector(dim, dtype);
   const scores = new Float32Array(statuses.length).fill(Number.NaN);
-  for (let next = 0; next < statuses.length;) {
-    let count = 0;
-    for (; next < statuses.length && count < BLOCK_ROWS; next++) {
-      if (statuses[next] !== PRESENT) continue;
-      vectors.copyInto(vectorIds[next]!, block, count * vectorBytes);
-      rows[count++] = next;
-    }
-    for (let at = 0; at < count; at++) {
-      const product = dot(asked, numbers, at * dim);
-      if (metric === 'dot') {
-        scores[rows[at]!] = product;
-        continue;
-      }
-      const length = scale * Math.sqrt(squares(numbers, at * dim, dim));
-      scores[rows[at]!] = length === 0 ? 0 : product / length;
+  for (let row = 0; row < statuses.length; row++) {
+    if (statuses[row] !== PRESENT) continue;
+    const scale = place.take(vectors, vectorIds[row]!);
+    const product = dot(0, VECTOR_AT, dim);
+    if (metric === 'dot') scores[row] = product * scale;
+    else {
+      // The scale of int8 is in both, and above 0.
+      const both = length * Math.sqrt(squares(VECTOR_AT, dim));
+      scores[row] = both === 0 ? 0 : product / both;
     }
   }
   return scores;
 }
 
-type Numbers = Float64Array | Float32Array | Float16Array;
+/** Where a vector is set down as it is stored, to stand as float32 where it is read. */
+class StoredVector {
+  private bytes: Uint8Array;
+  private floats: Float32Array;
+  private numbers: Numbers;
+  private scale: DataView | undefined;
 
-function dot(query: Float64Array, numbers: Numbers, from: number): number {
-  const dim = query.length;
-  let [first, second, third, fourth] = [0, 0, 0, 0];
-  let at = 0;
-  for (; at + 4 <= dim; at += 4) {
-    first += query[at]! * numbers[from + at]!;
-    second += query[at + 1]! * numbers[from + at + 1]!;
-    third += query[at + 2]! * numbers[from + at + 2]!;
-    fourth += query[at + 3]! * numbers[from + at + 3]!;
+  constructor(dim: number, dtype: Dtype) {
+    this.floats = new Float32Array(memory.buffer, VECTOR_AT, dim);
+    this.bytes =
+      dtype === 'float32'
+        ? new Uint8Array(memory.buffer, VECTOR_AT, dim * 4)
+        : new Uint8Array(vectorBytes(dim, dtype));
+    const ofNumbers = numberBytes(dim, dtype);
+    this.numbers = numbersOf(this.bytes.subarray(0, ofNumbers), dtype);
+    if (dtype === 'int8') this.scale = new DataView(this.bytes.buffer, ofNumbers);
   }
-  for (; at < dim; at++) first += query[at]! * numbers[from + at]!;
-  return first + second + (third + fourth);
-}
 
-function squares(numbers: Numbers, from: number, dim: number): number {
-  let [first, second, third, fourth] = [0, 0, 0, 0];
-  const end = from + dim;
-  let at = from;
-  for (; at + 4 <= end; at += 4) {
-    first += numbers[at]! * numbers[at]!;
-    second += numbers[at + 1]! * numbers[at + 1]!;
-    third += numbers[at + 2]! * numbers[at + 2]!;
-    fourth += numbers[at + 3]! * numbers[at + 3]!;
+  /** Takes the place of the vector before; what its numbers are times. */
+  take(vectors: VectorPool, id: number): number {
+    vectors.copyInto(id, this.bytes, 0);
+    // A number of any of the dtypes is one of float32.
+    if (!(this.numbers instanceof Float32Array)) this.floats.set(this.numbers);
+    return this.scale?.getFloat32(0, true) ?? 1;
   }
-  for (; at < end; at++) first += numbers[at]! * numbers[at]!;
-  return first + second + (third + fourth);
 }

@@ -399,6 +399,23 @@ test('replicas get frames: who the leader is, its events first, then revisions w
   expect(frames[4]).toMatchObject({ up_to: 4, snapshot: 4, seq_reserved: catalogue.seqReserved() });
 });
 
+test('replicas that know no int8 are told by the format, and those that follow come again for it', async () => {
+  const api = await startWithJob();
+  const accept = { headers: { accept: FRAMES } };
+  const following = await fetch(`${api.url}/v1/changes?after=0&follow=true`, accept);
+  const told: Frame[] = [];
+  for await (const { frame } of readFrames(following.body!)) {
+    told.push(frame);
+    if (frame.type !== 'watermark') continue;
+    await api.send('PUT', '/v1/feature-views/small', { ...JOB, dtype: 'int8' });
+  }
+  expect(told[0]).toMatchObject({ type: 'hello', format: 1 });
+  const events = told.filter((frame) => frame.type === 'event');
+  expect(events).toMatchObject([{ event: { view: { name: 'job' } } }]);
+  const again = await api.send('GET', '/v1/changes?after=0', undefined, accept.headers);
+  expect((await openFrames(again.bytes))[0]).toMatchObject({ type: 'hello', format: 2 });
+});
+
 test('replicas are told which snapshots cut no commit in two', async () => {
   const api = await startWithJob();
   const { store } = api.deps;

@@ -68,6 +68,23 @@ test('served answers are asked again through the join path, and are the same und
   expect(found).toEqual([]);
 });
 
+test('answers that are not as stored, of int8 and as float32, are asked again as they are stored', async () => {
+  const { api, skew, found } = await startWatched();
+  await api.send('PUT', '/v1/feature-views/small', { ...JOB, dtype: 'int8' });
+  const record = { event_timestamp: minutesAgo(5), vector: [1, -2], scale: 0.5 };
+  const records = ['a', 'b'].map((entity_id) => ({ ...record, entity_id }));
+  await pushTo(api, records, { feature_view: 'small' });
+  const lookups = [{ feature_view: 'small', entity_ids: ['a', 'b', 'c'] }];
+  for (const accept of TYPES) {
+    await lookUp(api, accept, { lookups });
+    await lookUp(api, accept, { lookups, dtype: 'float32' });
+  }
+  await expect
+    .poll(() => skew.counts)
+    .toEqual({ checked: 6, mismatches: 0, dropped: 0, passed_by: NONE });
+  expect(found).toEqual([]);
+});
+
 test('an answer that a join answers otherwise is counted and told (A3)', async () => {
   // The store that is asked again lacks what was served: as if two stores had drifted apart.
   const { api, skew, found } = await startWatched((store) => {

@@ -141,6 +141,19 @@ test('numbers of float16 are the same numbers in the lake', async () => {
   ]);
 });
 
+test('numbers of int8 times their scale are float32 in the lake, each rounded once', async () => {
+  const api = await startApi();
+  await api.send('PUT', '/v1/feature-views/job', { ...JOB, dim: 3, dtype: 'int8' });
+  const out = tempDirectory();
+  await pushTo(api, [{ ...record('a', 10, [1, -128, 127]), scale: 0.1 }]);
+  await exportLake(api, out);
+  const { rows } = await readLake(tableOf(out));
+  const scale = Math.fround(0.1);
+  expect(rows.map(({ vector }) => vector)).toEqual([
+    [scale, Math.fround(-128 * scale), Math.fround(127 * scale)],
+  ]);
+});
+
 test('what an export began and did not finish is removed by the next one', async () => {
   const api = await startWithJob();
   const out = tempDirectory();
@@ -341,11 +354,11 @@ test.each([
 );
 
 test('changes in a format of another time are not read', async () => {
-  const hello = encodeFrame({ ...HELLO, format: 2 });
+  const hello = encodeFrame({ ...HELLO, format: 3 });
   const url = await serverOf([hello], false);
   const [code, err] = await refusal(url, tempDirectory());
   expect(err).toMatch(
-    /STORE_FORMAT: .* in the format 2, expected 1: use the tidemark of the server/,
+    /STORE_FORMAT: .* in the format 3, expected up to 2: use the tidemark of the server/,
   );
   expect(code).toBe(2);
 });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { tempDirectory } from '../support/temp.ts';
 
@@ -38,6 +38,18 @@ test.each(['SIGTERM', 'SIGINT'] as const)('a server ends in order on %s', async 
   const url = await urlOf(server);
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
   server.child.kill(signal);
+  expect(await exitCodeOf(server)).toBe(0);
+});
+
+test('a server says that it is about to stop while it still answers, then ends', async () => {
+  vi.stubEnv('TIDEMARK_LIMITS__DRAIN_SECONDS', '1');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const server = serve('--data', tempDirectory());
+  const url = await urlOf(server);
+  expect((await fetch(`${url}/readyz`)).status).toBe(200);
+  server.child.kill('SIGTERM');
+  await vi.waitUntil(async () => (await fetch(`${url}/readyz`)).status === 503, { interval: 10 });
+  expect((await fetch(`${url}/v1/feature-views`)).status).toBe(200);
   expect(await exitCodeOf(server)).toBe(0);
 });
 

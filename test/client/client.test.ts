@@ -73,6 +73,36 @@ test('a lookup shows vectors, statuses and times of several views, on the bytes 
   expect(() => answer.result('none')).toThrow('no result none');
 });
 
+test('int8 vectors have their scales, and any vector is float32 on request', async () => {
+  const { api, client } = await startFilled();
+  await api.send('PUT', '/v1/feature-views/small', { ...JOB, dtype: 'int8' });
+  const record = { entity_id: 's', event_timestamp: minutesAgo(1), vector: [4, -6], scale: 0.25 };
+  await client.push({ feature_view: 'small', records: [record] });
+  const lookups = [
+    { feature_view: 'small', entity_ids: ['s', 'none'] },
+    { feature_view: 'member', entity_ids: ['m'] },
+  ];
+  const stored = await client.lookup({ lookups });
+  const small = stored.result('small');
+  expect(small.vectors).toEqual(Int8Array.of(4, -6, 0, 0));
+  expect(small.scales).toEqual(Float32Array.of(0.25, 0));
+  expect([small.scale(0), small.scale(1)]).toEqual([0.25, undefined]);
+  expect(stored.result('member').scales).toBeUndefined();
+  const wide = await client.lookup({ lookups, dtype: 'float32' });
+  expect(wide.result('small').vector(0)).toEqual(Float32Array.of(1, -1.5));
+  expect(wide.result('member').vectors).toEqual(Float32Array.of(0.5, 0.25, 8));
+  expect(wide.result('small')).toMatchObject({ dtype: 'float32', scales: undefined });
+  const [one, again] = await Promise.all([
+    client.get('small', 's'),
+    client.get('small', 's', { dtype: 'float32' }),
+  ]);
+  expect(one).toMatchObject({ vector: Int8Array.of(4, -6), scale: 0.25 });
+  expect(again).toMatchObject({ vector: Float32Array.of(1, -1.5), scale: undefined });
+  const query = { vector: [1, 2], scale: 0.5 };
+  const scored = await client.score({ query, feature_view: 'small', entity_ids: ['s'] });
+  expect([...scored.scores]).toEqual([-1]);
+});
+
 test('memory of an answer that was disposed of is used again, of others never', async () => {
   const { client } = await startFilled();
   const request = { lookups: [{ feature_view: 'job', entity_ids: [1] }] };
@@ -163,6 +193,19 @@ test('a server that goes on refusing is told of as it refused, one that is not t
   const nobody = clientOf('http://127.0.0.1:1', { retriesMax: 1 }).push(push);
   await expect(nobody).rejects.toBeInstanceOf(TidemarkUnreachable);
   await expect(nobody).rejects.toThrow('after 2 tries');
+});
+
+test('a call says with each try how long it is still going to wait', async () => {
+  const times: number[] = [];
+  const stub = await startStub(({ headers }, response) => {
+    times.push(Number(headers['x-request-timeout-ms']));
+    response.writeHead(times.length === 1 ? 503 : 200).end('{}');
+  });
+  await clientOf(stub.url).push({ feature_view: 'job', records: [] }, { deadlineMs: 9_000 });
+  expect(times).toHaveLength(2);
+  expect(times[0]).toBeLessThanOrEqual(9_000);
+  expect(times[1]).toBeLessThan(times[0]!);
+  expect(times[1]).toBeGreaterThan(0);
 });
 
 test('a call ends with its deadline, and with its signal', async () => {

@@ -10,7 +10,7 @@ import { seeded } from '../model/random.ts';
 import { ServerProcess } from '../support/server.ts';
 import { tempDirectory } from '../support/temp.ts';
 
-const KILLS = Number(process.env['CRASH_KILLS'] ?? 4);
+const KILLS = Number(process.env['CRASH_KILLS'] ?? 2);
 const ENTITIES = 500;
 const ROWS = 30_000;
 const PART_ROWS = 200;

@@ -18,7 +18,7 @@ const VICTIM = join(import.meta.dirname, 'victim.ts');
 const NAMES = Object.keys(POINTS);
 
 /** How many processes are killed, over all points; `CRASH_SEED` has them do other things. */
-const KILLS = 4 * Number(process.env['CRASH_KILLS'] ?? 10);
+const KILLS = 4 * Number(process.env['CRASH_KILLS'] ?? 6);
 const EACH = Math.ceil(KILLS / NAMES.length);
 const SEED = Number(process.env['CRASH_SEED'] ?? 1);
 /** A store lives so often before another one begins. */

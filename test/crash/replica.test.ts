@@ -9,7 +9,7 @@ import { seeded } from '../model/random.ts';
 import { ServerProcess } from '../support/server.ts';
 import { tempDirectory } from '../support/temp.ts';
 
-const KILLS = Number(process.env['CRASH_KILLS'] ?? 6);
+const KILLS = Number(process.env['CRASH_KILLS'] ?? 4);
 const ENTITIES = 30;
 const DIM = 64;
 const random = seeded(20_261_122);

@@ -28,7 +28,7 @@ import { tempDirectory } from '../support/temp.ts';
 import { TRAINER_PACKAGES } from '../support/trainers.ts';
 
 /** How many histories, and the number of the first: that of one that failed runs it again. */
-const SEEDS = Number(process.env['DIFFERENTIAL_SEEDS'] ?? 4);
+const SEEDS = Number(process.env['DIFFERENTIAL_SEEDS'] ?? 3);
 const FIRST_SEED = Number(process.env['DIFFERENTIAL_FIRST'] ?? 1);
 /** Python takes longer to start than to compare. */
 const SEEDS_AT_ONCE = 8;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { RecordBatchReader } from 'apache-arrow';
 import { expect, it } from 'vitest';
 
-import { type Dtype, vectorBytes, writeNumbers } from '../../src/store/dtype.ts';
+import { type Dtype, numberBytes, vectorBytes, writeNumbers } from '../../src/store/dtype.ts';
 import { type Answer, ANSWER_FORMATS } from '../../src/timetravel/formats/answer.ts';
 import { encodeFile, encodingOf, extensionOf } from '../../src/timetravel/formats/encodings.ts';
 import { pythonWith, runPython } from '../python.ts';
@@ -16,6 +16,7 @@ import {
   sampleAnswer,
   sampleNumbers,
   sampleRow,
+  sampleScale,
   sampleTable,
   sampleVectors,
   type SampleShape,
@@ -25,7 +26,7 @@ import {
 const SCRIPT = join(import.meta.dirname, 'read_formats.py');
 const TYPES = join(import.meta.dirname, 'spine_types.py');
 const ROWS = 414;
-const DIM = 48;
+const DIM = 47;
 const SUMMARY = `{"rows":${ROWS}}`;
 
 /** A sample in windows of several lengths, one of them empty, as a stream or a file has them. */
@@ -38,12 +39,13 @@ function windowsOf(shape: SampleShape): Answer[] {
   ];
 }
 
-function expectedRow(row: number): object {
+function expectedRow(row: number, dtype: Dtype): object {
   const moment = 1_772_323_200_000_000 + row * 1_000_001;
   const present = isPresent(row);
   return {
     ...sampleRow(row),
     moment,
+    ...(dtype === 'int8' && { job__scale: present ? sampleScale(row) : null }),
     job__event_timestamp: present ? moment : null,
     job__status: present ? 'PRESENT' : 'NOT_FOUND',
     job__reason: present ? null : 'DELETED',
@@ -53,11 +55,13 @@ function expectedRow(row: number): object {
 
 /** The vectors of the rows that have one, one after another. */
 function vectorsOf(rows: readonly number[], dtype: Dtype): Buffer {
-  const bytes = vectorBytes(DIM, dtype);
+  const bytes = numberBytes(DIM, dtype);
   const out = Buffer.alloc(rows.length * bytes);
+  const vector = new Uint8Array(vectorBytes(DIM, dtype));
+  const scale = dtype === 'int8' ? 1 : undefined;
   rows.forEach((row, at) => {
-    const vector = out.subarray(at * bytes, (at + 1) * bytes);
-    writeNumbers(sampleNumbers(row, DIM, dtype), DIM, dtype, vector);
+    writeNumbers(sampleNumbers(row, DIM, dtype), DIM, dtype, vector, scale);
+    out.set(vector.subarray(0, bytes), at * bytes);
   });
   return out;
 }
@@ -66,7 +70,7 @@ function vectorsOf(rows: readonly number[], dtype: Dtype): Buffer {
 function tableOf(rows: readonly number[], dtype: Dtype): Answer {
   const table = sampleTable(0, rows.length, DIM, dtype);
   const bytes = vectorsOf(rows, dtype);
-  const size = vectorBytes(DIM, dtype);
+  const size = numberBytes(DIM, dtype);
   const gather = (out: Uint8Array, offsets: Uint32Array): void =>
     rows.forEach((_, at) => bytes.copy(out, offsets[at], at * size, (at + 1) * size));
   return { ...table, vectors: [{ ...table.vectors[0]!, gather }] };
@@ -79,7 +83,10 @@ async function writeAnswers(folder: string, dtype: Dtype): Promise<void> {
   const present = rows.filter(isPresent);
   const table = tableOf(present, dtype);
   const all = sampleAnswer(0, ROWS, shape);
-  await writeFile(join(folder, 'expected.json'), JSON.stringify(rows.map(expectedRow)));
+  await writeFile(
+    join(folder, 'expected.json'),
+    JSON.stringify(rows.map((row) => expectedRow(row, dtype))),
+  );
   await writeFile(join(folder, 'expected.vectors'), vectorsOf(present, dtype));
   for (const format of ANSWER_FORMATS) {
     const path = (name: string) => join(folder, `${name}${extensionOf(format)}`);
@@ -99,23 +106,35 @@ it.each<[Dtype, Record<string, unknown>]>([
   [
     'float32',
     {
-      'pyarrow parquet': 'fixed_size_list<element: float not null>[48]',
-      'polars parquet': 'Array(Float32, shape=(48,))',
+      'pyarrow parquet': 'fixed_size_list<element: float not null>[47]',
+      'polars parquet': 'Array(Float32, shape=(47,))',
       'duckdb parquet': 'list<l: float>',
-      'pyarrow arrow': 'fixed_size_list<item: float not null>[48]',
-      'polars arrow': 'Array(Float32, shape=(48,))',
-      'duckdb arrow': 'fixed_size_list<: float>[48]',
+      'pyarrow arrow': 'fixed_size_list<item: float not null>[47]',
+      'polars arrow': 'Array(Float32, shape=(47,))',
+      'duckdb arrow': 'fixed_size_list<: float>[47]',
       'row groups': 3,
     },
   ],
   [
     'float16',
     {
-      'pyarrow parquet': 'fixed_size_list<element: halffloat not null>[48]',
-      'polars parquet': 'Array(Float16, shape=(48,))',
+      'pyarrow parquet': 'fixed_size_list<element: halffloat not null>[47]',
+      'polars parquet': 'Array(Float16, shape=(47,))',
       'duckdb parquet': 'list<l: float>',
-      'pyarrow arrow': 'fixed_size_list<item: halffloat not null>[48]',
-      'polars arrow': 'Array(Float16, shape=(48,))',
+      'pyarrow arrow': 'fixed_size_list<item: halffloat not null>[47]',
+      'polars arrow': 'Array(Float16, shape=(47,))',
+      'row groups': 3,
+    },
+  ],
+  [
+    'int8',
+    {
+      'pyarrow parquet': 'fixed_size_list<element: int8 not null>[47]',
+      'polars parquet': 'Array(Int8, shape=(47,))',
+      'duckdb parquet': 'list<l: int8>',
+      'pyarrow arrow': 'fixed_size_list<item: int8 not null>[47]',
+      'polars arrow': 'Array(Int8, shape=(47,))',
+      'duckdb arrow': 'fixed_size_list<: int8>[47]',
       'row groups': 3,
     },
   ],

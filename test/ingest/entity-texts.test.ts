@@ -8,6 +8,7 @@ import { Pipeline } from '../../src/ingest/pipeline.ts';
 import { UNSAID } from '../../src/ingest/source-record.ts';
 import { DELETED, RevisionBatch } from '../../src/store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../../src/store/catalogue.ts';
+import { shownVector, vectorBytes } from '../../src/store/dtype.ts';
 import type { Store } from '../../src/store/store.ts';
 import { resolveMany } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE } from '../../src/timetravel/question.ts';
@@ -267,6 +268,32 @@ test('numbers that are too large for the dtype are of their text alone (A14)', a
     'BAD_VECTOR',
     1,
   ]);
+});
+
+test('what a model makes for a version of int8 is quantised, each vector by its own scale', async () => {
+  const all = await setUp({ prompt: { template: '{{a}}', fields: ['a'] } });
+  const version = { ...all.version, dtype: 'int8' as const };
+  const { dim } = version;
+  const batch = new RevisionBatch(vectorBytes(dim, 'int8'));
+  const { rows, release } = await all.pipeline.addRecords(
+    'member',
+    version,
+    batch,
+    [say(1, 'ab')],
+    {
+      lane: 'rest',
+    },
+  );
+  release();
+  const [payload] = rows.flatMap((each) =>
+    each instanceof TidemarkError ? [] : each.map((row) => row.payload),
+  );
+  const { vector, scale } = shownVector(batch.payloadBytes(payload!), dim, 'int8');
+  const made = vectorOf('ab');
+  expect(Math.max(...vector.map(Math.abs))).toBe(127);
+  vector.forEach((number, at) => {
+    expect(Math.abs(number * scale! - made[at]!)).toBeLessThanOrEqual(scale! / 2);
+  });
 });
 
 test('what comes for an entity at once is put together one after the other', async () => {

@@ -304,6 +304,42 @@ test.each([
   expect(map(RAW_SOURCE, { key: 'a', value: BYTES, headers })).toMatchObject({ code });
 });
 
+const INT8 = { version: 'v1', dim: 2, dtype: 'int8' } as const;
+
+function mapInt8(config: object, given: Given) {
+  return compileMapping(sourceConfigSchema.parse(config), INT8, SKEW_MAX)(record(given), NOW);
+}
+
+test('the scale of int8 stands in a field beside its numbers, or behind its bytes', () => {
+  const value = { ...VECTOR, scale: 0.5, by: { scale: 2 } };
+  expect(mapInt8(JSON_SOURCE, { value })).toMatchObject({
+    vector: { numbers: [1, 2], scale: 0.5 },
+  });
+  expect(mapInt8({ ...JSON_SOURCE, scale: 'by.scale' }, { value })).toMatchObject({
+    vector: { numbers: [1, 2], scale: 2 },
+  });
+  const headers = { ...RAW_HEADERS, 'tidemark-dtype': 'int8' };
+  const raw = (hex: string) =>
+    mapInt8(RAW_SOURCE, { key: 'a', value: Buffer.from(hex, 'hex'), headers });
+  expect(raw('01ff0000003f')).toMatchObject({
+    vector: { bytes: Buffer.from('01ff', 'hex'), scale: 0.5 },
+  });
+  expect(raw('01ff')).toMatchObject({
+    code: 'BAD_VECTOR',
+    message: expect.stringContaining('got 2 bytes for a vector, expected 6: 2 int8, and behind'),
+  });
+});
+
+test('a scale that is no number is a dead letter; of floats a field called scale is none of ours', () => {
+  const value = { ...VECTOR, scale: '0.5' };
+  expect(mapInt8(JSON_SOURCE, { value })).toMatchObject({
+    code: 'BAD_VECTOR',
+    message: 'got string for scale, expected a number',
+  });
+  expect(map(JSON_SOURCE, { value })).toMatchObject({ vector: { numbers: [1, 2] } });
+  expect(map({ ...JSON_SOURCE, scale: 'scale' }, { value })).toMatchObject({ code: 'BAD_VECTOR' });
+});
+
 test('a JSON record that names another version is a dead letter (A14)', () => {
   const headers = { 'tidemark-version': 'v2' };
   expect(map(JSON_SOURCE, { value: VECTOR, headers })).toMatchObject({ code: 'BAD_RECORD' });

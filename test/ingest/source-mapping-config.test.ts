@@ -67,6 +67,7 @@ test.each([
   [{ content: 'json' }, 'content: expected vector or fields'],
   [{ content: 'vector', fields: 'a' }, 'fields: expected none, since the content is vector'],
   [{ vector: 'v' }, 'vector: expected none, since the content is fields'],
+  [{ scale: 's' }, 'scale: expected none, since the content is fields'],
   [{ encoding: 'bytes' }, 'encoding: expected another one: bytes are a vector alone'],
   [{ content: 'vector', encoding: 'bytes', envelope: 'debezium' }, 'encoding: expected another'],
   [{ known_timestamp: undefined }, 'known_timestamp: expected arrival, event, record, {path'],

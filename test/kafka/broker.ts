@@ -109,6 +109,11 @@ export class Broker {
     return broker;
   }
 
+  /** Of the shell that guards the broker, and has started it. */
+  get pid(): number | undefined {
+    return this.process?.pid;
+  }
+
   private get configFile(): string {
     return join(this.folder, 'server.properties');
   }

@@ -47,17 +47,20 @@ describeKafka('a Kafka source', () => {
       });
   });
 
-  test('raw vectors are stored as they are', async () => {
+  test.each([
+    ['float16', new Float16Array([0.5, -65_504, 5.960464477539063e-8])],
+    // Three numbers, and 0.5 as their scale.
+    ['int8', Int8Array.of(127, 0, -128, 0, 0, 0, 0x3f)],
+  ] as const)('raw vectors are stored as they are: %s', async (dtype, numbers) => {
     const topic = await cluster.topic();
-    const numbers = new Float16Array([0.5, -65_504, 5.960464477539063e-8]);
     const headers = {
       'tidemark-event-timestamp': MOMENT,
-      'tidemark-dtype': 'float16',
+      'tidemark-dtype': dtype,
       'tidemark-version': 'v1',
       'tidemark-dim': '3',
     };
     await cluster.produce(topic, [{ key: 'a', value: Buffer.from(numbers.buffer), headers }]);
-    const bench = new Bench(3, 'float16');
+    const bench = new Bench(3, dtype);
     bench.start({ topics: [topic], encoding: 'bytes' });
     await expect.poll(() => bench.said(), SOON).toEqual([`a=${numbers.join()}`]);
     const [change] = bench.changes();

@@ -42,6 +42,29 @@ test('bytes of another length, and bytes that are NaN or infinity, are refused (
   expect(() => writeBytes(nan, 2, 'float32', out)).toThrow('NaN at position 1');
 });
 
+test('what is not finite is refused wherever it stands, and the greatest numbers are not (A14)', () => {
+  const greatest = { float32: 3.4028234663852886e38, float16: 65_504 } as const;
+  for (const [dtype, most] of Object.entries(greatest) as [keyof typeof greatest, number][]) {
+    for (let dim = 1; dim <= 9; dim++) {
+      const numbers = dtype === 'float32' ? new Float32Array(dim) : new Float16Array(dim);
+      const bytes = new Uint8Array(numbers.buffer);
+      const out = new Uint8Array(bytes.byteLength);
+      numbers.fill(most);
+      numbers[0] = -most;
+      expect(() => writeBytes(bytes, dim, dtype, out)).not.toThrow();
+      for (let at = 0; at < dim; at++) {
+        for (const bad of [Number.NaN, Infinity, -Infinity]) {
+          const before = numbers[at]!;
+          numbers[at] = bad;
+          const said = `got ${bad} at position ${at}`;
+          expect(() => writeBytes(bytes, dim, dtype, out)).toThrow(said);
+          numbers[at] = before;
+        }
+      }
+    }
+  }
+});
+
 test('bytes come back as they were given', () => {
   fc.assert(
     fc.property(fc.float32Array({ noNaN: true, noDefaultInfinity: true }), (numbers) => {

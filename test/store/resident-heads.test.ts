@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
 import { Chunk, ChunkDraft } from '../../src/store/chunk.ts';
+import { EntityIds } from '../../src/store/entity-ids.ts';
 import { ResidentBudget } from '../../src/store/resident-budget.ts';
 import { ResidentHeads } from '../../src/store/resident-heads.ts';
 
@@ -31,25 +32,25 @@ function told(chunk: Chunk): unknown {
 
 function shown(heads: ResidentHeads, id: string): unknown {
   const chunk = new Chunk();
-  return heads.show(id, chunk) ? told(chunk) : undefined;
+  return heads.show(EntityIds.of([id]), 0, chunk) ? told(chunk) : undefined;
 }
 
 test('a head is resident from when it was added until it changes', () => {
   const heads = new ResidentHeads(new ResidentBudget(4 * MIB));
   expect(shown(heads, 'a')).toBeUndefined();
-  heads.add('a', headOf(3, 100, true));
-  heads.add('b', headOf(1, 7));
+  heads.add(EntityIds.of(['a']), 0, headOf(3, 100, true));
+  heads.add(EntityIds.of(['b']), 0, headOf(1, 7));
   expect(shown(heads, 'a')).toEqual(told(headOf(3, 100, true)));
   expect(shown(heads, 'b')).toEqual(told(headOf(1, 7)));
-  heads.drop('a');
-  heads.drop('c');
+  heads.drop(EntityIds.of(['a']), 0);
+  heads.drop(EntityIds.of(['c']), 0);
   expect(shown(heads, 'a')).toBeUndefined();
   expect(shown(heads, 'b')).toEqual(told(headOf(1, 7)));
-  heads.add('a', headOf(40, 5));
+  heads.add(EntityIds.of(['a']), 0, headOf(40, 5));
   expect(shown(heads, 'a')).toEqual(told(headOf(40, 5)));
 });
 
-test('ids are told apart by every unit of theirs', () => {
+test('ids are told apart by every byte of theirs', () => {
   const heads = new ResidentHeads(new ResidentBudget(4 * MIB));
   const ids = [
     'a',
@@ -61,20 +62,20 @@ test('ids are told apart by every unit of theirs', () => {
     'a'.repeat(1_023),
     'a'.repeat(1_024),
   ];
-  ids.forEach((id, at) => heads.add(id, headOf(1, at * 10)));
+  ids.forEach((id, at) => heads.add(EntityIds.of([id]), 0, headOf(1, at * 10)));
   ids.forEach((id, at) => expect(shown(heads, id)).toEqual(told(headOf(1, at * 10))));
 });
 
 test('a chunk shows a resident head and the bytes of a file in turns', () => {
   const heads = new ResidentHeads(new ResidentBudget(4 * MIB));
-  heads.add('a', headOf(2, 100));
+  heads.add(EntityIds.of(['a']), 0, headOf(2, 100));
   const draft = new ChunkDraft(40);
   draft.insert(0, { event: 1, known: 2, created: 3, seq: 4, vectorId: 5 });
   const bytes = new Uint8Array(draft.encode(0, 1, false));
   const chunk = new Chunk();
   for (let turn = 0; turn < 2; turn++) {
     expect(told(chunk.point(bytes, bytes.byteLength))).toEqual(told(headOf(1, 1)));
-    expect(heads.show('a', chunk)).toBe(true);
+    expect(heads.show(EntityIds.of(['a']), 0, chunk)).toBe(true);
     expect(told(chunk)).toEqual(told(headOf(2, 100)));
   }
 });
@@ -83,7 +84,7 @@ test('without room for more it starts anew, and without any it has nothing', () 
   const budget = new ResidentBudget(MIB / 4);
   const heads = new ResidentHeads(budget);
   for (let at = 0; at < 5_000; at++) {
-    heads.add(`job-${at}`, headOf(10, at));
+    heads.add(EntityIds.of([`job-${at}`]), 0, headOf(10, at));
     expect(shown(heads, `job-${at}`)).toEqual(told(headOf(10, at)));
   }
   expect(shown(heads, 'job-0')).toBeUndefined();
@@ -91,7 +92,7 @@ test('without room for more it starts anew, and without any it has nothing', () 
   heads.close();
   expect(budget.used).toBe(0);
   const none = new ResidentHeads(new ResidentBudget(1_000));
-  none.add('a', headOf(1, 1));
+  none.add(EntityIds.of(['a']), 0, headOf(1, 1));
   expect(shown(none, 'a')).toBeUndefined();
 });
 
@@ -111,11 +112,11 @@ test('whatever is added and dropped, an entity has its last head or none', () =>
         for (const [at, { id, count, does }] of steps.entries()) {
           const name = `job-${id}`;
           if (does === 'add') {
-            heads.add(name, headOf(count, at));
+            heads.add(EntityIds.of([name]), 0, headOf(count, at));
             last.set(name, told(headOf(count, at)));
             expect(shown(heads, name)).toEqual(last.get(name));
           } else {
-            heads.drop(name);
+            heads.drop(EntityIds.of([name]), 0);
             last.delete(name);
           }
         }

@@ -10,10 +10,12 @@ const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 /** The server as people run it: another process. Killed when the test is done. */
 export class ServerProcess {
   readonly url: string;
+  readonly data: string;
   readonly child: ChildProcess;
 
-  private constructor(url: string, child: ChildProcess) {
+  private constructor(url: string, data: string, child: ChildProcess) {
     this.url = url;
+    this.data = data;
     this.child = child;
   }
 
@@ -30,7 +32,7 @@ export class ServerProcess {
     for await (const line of createInterface({ input: child.stdout })) {
       said.push(line);
       const url = /"url":"([^"]+)"/.exec(line)?.[1];
-      if (url !== undefined) return new ServerProcess(url, child);
+      if (url !== undefined) return new ServerProcess(url, data, child);
     }
     throw new Error(`the server did not start:\n${said.join('\n')}`);
   }

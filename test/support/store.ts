@@ -50,6 +50,8 @@ export interface TestRow {
   known?: number;
   /** Null for a delete. */
   vector: readonly number[] | null;
+  /** Of int8; 1 where it is not said. */
+  scale?: number;
 }
 
 /** Rows as a batch, in their order. `known` defaults to the event time. */
@@ -59,10 +61,11 @@ export function batchOf(
   dtype: Dtype = 'float32',
 ): RevisionBatch {
   const batch = new RevisionBatch(vectorBytes(dim, dtype), rows.length);
-  for (const { id, event, known = event, vector } of rows) {
+  for (const { id, event, known = event, vector, scale = 1 } of rows) {
     let payload = DELETED;
     if (vector !== null) {
-      writeNumbers(vector, dim, dtype, batch.nextPayload());
+      const times = dtype === 'int8' ? scale : undefined;
+      writeNumbers(vector, dim, dtype, batch.nextPayload(), times);
       payload = batch.addFilled();
     }
     batch.addRow(id, event, known, payload);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 
+import { HEAD_MAX } from '../../src/store/chunk.ts';
 import type { Store } from '../../src/store/store.ts';
-import { HEAD_MAX } from '../../src/store/timelines.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE, type Question } from '../../src/timetravel/question.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';

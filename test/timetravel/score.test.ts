@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 
-import type { Dtype } from '../../src/store/dtype.ts';
+import { type Dtype, DTYPES } from '../../src/store/dtype.ts';
 import { resolveMany } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE } from '../../src/timetravel/question.ts';
 import { type Metric, scoreRows } from '../../src/timetravel/score.ts';
@@ -16,6 +16,11 @@ const QUESTION = {
   now: 0,
 } as const;
 
+/** Of the vector of int8 at a place. */
+function scaleOf(at: number): number {
+  return Math.fround(1 / (at + 1));
+}
+
 /** The scores of entities with these vectors, and of one that is not there behind every third. */
 async function scoresOf(
   vectors: readonly number[][],
@@ -24,7 +29,12 @@ async function scoresOf(
   dtype: Dtype,
 ): Promise<number[]> {
   const store = testStore(viewOf('job', query.length, dtype));
-  const rows = vectors.map((vector, at) => ({ id: `${at}`, event: 1, vector }));
+  const rows = vectors.map((vector, at) => ({
+    id: `${at}`,
+    event: 1,
+    vector: dtype === 'int8' ? vector.map(Math.round) : vector,
+    scale: scaleOf(at),
+  }));
   if (rows.length > 0) {
     await store.commit('job', 'v1', { rows: batchOf(rows, query.length, dtype) });
   }
@@ -41,10 +51,19 @@ function dot(a: readonly number[], b: readonly number[]): number {
 }
 
 /** Summed one after the other in float64, of the numbers as they are stored. */
-function naive(vector: readonly number[], query: readonly number[], metric: Metric, dtype: Dtype) {
-  const stored = vector.map((number) =>
-    dtype === 'float32' ? Math.fround(number) : Math.f16round(number),
-  );
+function naive(
+  vector: readonly number[],
+  at: number,
+  query: readonly number[],
+  metric: Metric,
+  dtype: Dtype,
+) {
+  const rounded = {
+    float32: Math.fround,
+    float16: Math.f16round,
+    int8: (number: number) => Math.round(number) * scaleOf(at),
+  }[dtype];
+  const stored = vector.map(rounded);
   if (metric === 'dot') return dot(stored, query);
   const length = Math.sqrt(dot(stored, stored)) * Math.sqrt(dot(query, query));
   return length === 0 ? 0 : dot(stored, query) / length;
@@ -70,7 +89,7 @@ test('scores of any vectors are those of float64, rounded once', async () => {
     dim: fc.integer({ min: 1, max: 70 }),
     count: fc.integer({ min: 0, max: 80 }),
     metric: fc.constantFrom('dot', 'cosine'),
-    dtype: fc.constantFrom('float32', 'float16'),
+    dtype: fc.constantFrom(...DTYPES),
   });
   const given = shape.chain(({ dim, count, metric, dtype }) => {
     const vector = fc.array(number, { minLength: dim, maxLength: dim });
@@ -87,7 +106,7 @@ test('scores of any vectors are those of float64, rounded once', async () => {
       const scores = await scoresOf(vectors, query, metric, dtype);
       expect(scores).toHaveLength(vectors.length);
       vectors.forEach((vector, at) => {
-        const expected = naive(vector, query, metric, dtype);
+        const expected = naive(vector, at, query, metric, dtype);
         // The order of a sum moves its last bits; a float32 has 24 of them.
         const scale = metric === 'dot' ? 64 * query.length : 1;
         expect(Math.abs(scores[at]! - expected)).toBeLessThanOrEqual(scale * 2 ** -24);

@@ -226,7 +226,15 @@ interface ProblemAnswer {
 
 /** The error answers of a route: each status with the codes that it comes with. */
 export function problems(...codes: ErrorCode[]): Record<number, ProblemAnswer> {
-  const all = [...codes, 'NOT_ACCEPTABLE', 'SHUTTING_DOWN', 'INTERNAL'] satisfies ErrorCode[];
+  const all = [
+    ...codes,
+    'NOT_ACCEPTABLE',
+    'SHUTTING_DOWN',
+    'WRITER_UNAVAILABLE',
+    'UNDER_PRESSURE',
+    'DEADLINE_EXCEEDED',
+    'INTERNAL',
+  ] satisfies ErrorCode[];
   const byStatus = Map.groupBy(all, statusOf);
   const answers = [...byStatus].toSorted(([a], [b]) => a - b);
   return Object.fromEntries(

@@ -104,7 +104,7 @@ export const joinedBodies = {
     schema: z.unknown().meta({
       type: 'string',
       description:
-        'The spine’s rows in their order, each with `<ref>__vector` (`dim` numbers or null), `<ref>__event_timestamp`, `<ref>__status` and `<ref>__reason`. ' +
+        'The spine’s rows in their order, each with `<ref>__vector` (`dim` numbers or null), of int8 `<ref>__scale` beside it, `<ref>__event_timestamp`, `<ref>__status` and `<ref>__reason`. ' +
         'The last line is `{"__summary": {rows, snapshot, question, feature_views}}` with counts by status and reason, and `invalid`, the first 20 rows that are INVALID, where there are any; an answer without it is not whole: ' +
         'then its last line is `{"__error": …}`, a problem, and the connection is cut.',
     }),

@@ -33,9 +33,17 @@ const lookup = z
   })
   .meta({ id: 'Lookup' });
 
+const askedDtype = z
+  .literal('float32')
+  .optional()
+  .describe(
+    'The dtype of the answer, whatever that of a version is: numbers of float16 are the same ones, those of int8 times their scale are rounded once. As stored by default.',
+  );
+
 export const lookupBody = z
   .strictObject({
     lookups: z.array(lookup).min(1).describe('All of them are answered from one state.'),
+    dtype: askedDtype,
     ...questionFields,
   })
   .meta({
@@ -63,13 +71,18 @@ const pending = z
     'PENDING: the rows, from 0, of whose entity a text was taken in that waits for its vector. A live hint, only of questions about the latest; absent where there are none.',
   );
 
+const dtype = z.enum(DTYPES).describe('Of the vectors as they are answered.');
+const scale = z
+  .number()
+  .describe('Of an int8 vector alone: each of its numbers stands for itself times the scale.');
+
 const lookupResult = z
   .strictObject({
     name: z.string(),
     feature_view: z.string(),
     version: z.string(),
     dim: z.int(),
-    dtype: z.enum(DTYPES),
+    dtype,
     max_age: maxAge,
     pending,
     statuses: z.array(status),
@@ -80,6 +93,7 @@ const lookupResult = z
     vectors: z
       .array(z.array(z.number()).nullable())
       .describe('Each of `dim` numbers, exactly as stored; null where the row is not PRESENT.'),
+    scales: z.array(scale.nullable()).optional(),
   })
   .meta({ id: 'LookupResult', description: 'Columns with one row an entity id, in order.' });
 
@@ -102,7 +116,12 @@ export const packedLookupAnswer = z
           type: 'string',
           format: 'binary',
           description:
-            'One binary: [rows, dim] numbers of `dtype`, row-major and little-endian; NaN in the rows that are not PRESENT.',
+            'One binary: [rows, dim] numbers of `dtype`, row-major and little-endian; NaN, of int8 0, in the rows that are not PRESENT.',
+        }),
+        scales: z.unknown().optional().meta({
+          type: 'string',
+          format: 'binary',
+          description: 'Of int8 alone, one binary: [rows] float32, 0 in the rows not PRESENT.',
         }),
       }),
     ),
@@ -113,7 +132,7 @@ export const safetensorsAnswer = z.unknown().meta({
   type: 'string',
   format: 'binary',
   description:
-    'A safetensors file. For each result: `<name>.vector` [rows, dim] F32 or F16, NaN in the rows that are not PRESENT; ' +
+    'A safetensors file. For each result: `<name>.vector` [rows, dim] F32 or F16, NaN in the rows that are not PRESENT; or I8, 0 in those, and `<name>.scale` [rows] F32; ' +
     '`<name>.status` [rows] U8, an index into `statuses`; `<name>.reason` [rows] U8, an index into `reasons`; ' +
     '`<name>.event_timestamp` [rows] I64, µs since the epoch, −2^63 (numpy’s NaT) where there is none. ' +
     'In `__metadata__`: `snapshot`, and as JSON `question`, `results` (name, feature_view, version, dim, dtype and max_age of each, and `pending` as in JSON), `statuses` and `reasons`. ' +
@@ -122,7 +141,11 @@ export const safetensorsAnswer = z.unknown().meta({
 
 export const entityPath = z.strictObject({ view: viewRef, entity_id: pathEntityId });
 
-export const entityQuery = z.strictObject({ version: versionRef.optional(), ...questionQuery });
+export const entityQuery = z.strictObject({
+  version: versionRef.optional(),
+  dtype: askedDtype,
+  ...questionQuery,
+});
 
 export const entityAnswer = z
   .strictObject({
@@ -145,8 +168,9 @@ export const entityAnswer = z
     created_timestamp: instantText.nullable().describe('When the revision was stored.'),
     seq: z.int().nullable().describe('The revision’s number in the store.'),
     dim: z.int(),
-    dtype: z.enum(DTYPES),
+    dtype,
     vector: z.array(z.number()).nullable(),
+    scale: scale.nullable().optional(),
   })
   .meta({
     id: 'EntityAnswer',

@@ -38,7 +38,13 @@ export const pushRecord = z
         { type: 'null' },
       ],
       description:
-        'The version’s `dim` numbers, each rounded once to its dtype; or the bytes of them, little-endian in its dtype, as base64 or MessagePack binary. Null deletes.',
+        'The version’s `dim` numbers, each rounded once to its dtype; or the bytes of them, little-endian in its dtype, as base64 or MessagePack binary. Null deletes. Of int8 they are whole, from -128 to 127: whoever sends them has quantised them.',
+    }).optional(),
+    scale: readLater({
+      type: 'number',
+      exclusiveMinimum: 0,
+      description:
+        'Of a vector of int8: each of its numbers stands for itself times the scale, which is rounded once to float32.',
     }).optional(),
     deleted: z.literal(true).optional().describe('A delete as of the event time (A7).'),
     text: z.string().optional().describe('Embedded by the models of the view’s versions.'),

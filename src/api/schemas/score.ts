@@ -28,8 +28,12 @@ const vectorQuery = z.strictObject({
       { type: 'string', contentEncoding: 'base64' },
     ],
     description:
-      'The version’s `dim` numbers, each rounded once to its dtype; or the bytes of them, little-endian in its dtype, as base64 or MessagePack binary.',
+      'The version’s `dim` numbers, each rounded once to its dtype; or the bytes of them, little-endian in its dtype, as base64 or MessagePack binary. For a version of int8 they are float32, unless a scale says that they are int8.',
   }),
+  scale: z
+    .unknown()
+    .meta({ type: 'number', description: 'Of a vector of int8: what its numbers are times.' })
+    .optional(),
 });
 
 export const scoreBody = z

@@ -58,6 +58,7 @@ export const revision = z
     deleted: z.boolean().describe('Whether it is a tombstone.'),
     vector_id: z.int().nullable().describe('Equal vectors may share one; null for a tombstone.'),
     vector: z.array(z.number()).nullable().optional(),
+    scale: z.number().optional().describe('Of a vector of int8: what its numbers are times.'),
   })
   .meta({ id: 'Revision' });
 

@@ -42,6 +42,7 @@ function documentOf({ snapshot, question }: LookupAnswer, result: LookupResult, 
     reason: result.reasons[row],
     event_timestamp: result.event_timestamps[row],
     vector: result.vectors[row],
+    ...(result.scales && { scale: result.scales[row] }),
   }));
   return { feature_view, version, dim, dtype, snapshot, question, entities };
 }
@@ -59,17 +60,21 @@ function printTable(
     id,
     result.reasons[row] ?? result.statuses[row]!,
     result.event_timestamps[row] ?? '',
-    headOf(result.vectors[row] ?? null),
+    headOf(result.vectors[row] ?? null, result.scales?.[row]),
   ]);
   output.printTable(['ENTITY', 'STATUS', 'EVENT TIME', 'VECTOR'], rows);
 }
 
 const NUMBERS_SHOWN = 4;
 
-function headOf(vector: number[] | null): string {
+/** `scale`: of int8, what the numbers are times. */
+function headOf(vector: number[] | null, scale?: number | null): string {
   if (vector === null) return '';
-  const shown = vector
-    .slice(0, NUMBERS_SHOWN)
-    .map((number) => String(Number(number.toPrecision(4))));
-  return vector.length > NUMBERS_SHOWN ? `${shown.join(' ')} …` : shown.join(' ');
+  const shown = vector.slice(0, NUMBERS_SHOWN).map(shortOf).join(' ');
+  const head = vector.length > NUMBERS_SHOWN ? `${shown} …` : shown;
+  return typeof scale === 'number' ? `${head} × ${shortOf(scale)}` : head;
+}
+
+function shortOf(number: number): string {
+  return String(Number(number.toPrecision(4)));
 }

@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 
+import type { Config } from '../../config.ts';
+import type { Tidemark } from '../../main.ts';
 import { type Cli, type ConfigOptions, loadSettings, withConfig } from '../cli.ts';
 import { EXIT } from '../exit.ts';
 
@@ -7,6 +9,7 @@ interface ServeOptions extends ConfigOptions {
   host?: string;
   port?: string;
   follow?: string;
+  workers?: string;
 }
 
 /** `tidemark serve`: the server, until it is told to stop. */
@@ -15,19 +18,31 @@ export function serveCommand(cli: Cli): Command {
     .description('Run the server until SIGTERM or SIGINT; a second signal ends it at once.')
     .option('--host <address>', 'the address to listen on')
     .option('--port <number>', 'the port; 0 takes a free one')
-    .option('--follow <url>', 'be a read replica of the Tidemark that answers there');
-  return withConfig(command).action(async ({ host, port, follow, ...options }: ServeOptions) => {
+    .option('--follow <url>', 'be a read replica of the Tidemark that answers there')
+    .option('--workers <number>', 'processes that answer lookups; 0, the default: one for all');
+  return withConfig(command).action(async (asked: ServeOptions) => {
+    const { host, port, follow, workers, ...options } = asked;
     // Before the start: a signal that comes during it is not lost.
     const signal = firstSignal();
-    const overrides = { host, port: port && numberOrText(port), follow };
+    const serving = { workers: workers && numberOrText(workers) };
+    const overrides = { host, port: port && numberOrText(port), follow, serving };
     const config = await loadSettings(cli, options, overrides);
-    const { startTidemark } = await import('../../main.ts');
-    const server = await startTidemark(config);
+    const server = await start(config);
     cli.output.say(`Tidemark serves ${config.data} at ${server.url}`);
     await signal;
     await server.stop();
     cli.exitCode = EXIT.fine;
   });
+}
+
+/** What only one of them needs is loaded for that one. */
+async function start(config: Config): Promise<Tidemark> {
+  if (config.serving.workers === 0) {
+    const { startTidemark } = await import('../../main.ts');
+    return startTidemark(config);
+  }
+  const { startProcesses } = await import('../../serving/supervisor.ts');
+  return startProcesses(config);
 }
 
 /** What is no number stays as it is, so that the configuration can say what it got. */

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { assert } from '../../ground/assert.ts';
 import { TidemarkError, type ErrorCode } from '../../ground/errors.ts';
 import {
-  CHANGES_FORMAT,
+  CHANGES_FORMAT_MAX,
   type Hello,
   readFrames,
   type Watermark,
@@ -181,8 +181,10 @@ export class Follower {
 
   private async greet({ format, lineage, erasure_key, snapshot }: Hello): Promise<void> {
     const { url, store } = this.options;
-    if (format !== CHANGES_FORMAT) {
-      throw new Error(`${url} sends changes in the format ${format}, expected ${CHANGES_FORMAT}`);
+    if (format > CHANGES_FORMAT_MAX) {
+      throw new Error(
+        `${url} sends changes in the format ${format}, expected up to ${CHANGES_FORMAT_MAX}`,
+      );
     }
     await store.replica.follow({ url, lineage, erasureKey: erasure_key });
     this.connected = true;

@@ -56,6 +56,8 @@ export const mappingShape = {
   delete_timestamp: z.literal('record').optional(),
   /** The field that holds the vector: an array of numbers, or base64 or bytes in the dtype. */
   vector: path.optional(),
+  /** The field that holds the scale of an int8 vector; `scale` unless it is said. */
+  scale: path.optional(),
   /**
    * The fields that a prompt can use: the object at a path, or each by name and path. Without it,
    * those of the whole row.
@@ -115,6 +117,9 @@ export function completeMapping(
   const unused = content === 'vector' ? 'fields' : 'vector';
   if (given[unused] !== undefined) {
     return { setting: unused, message: `expected none, since the content is ${content}` };
+  }
+  if (content === 'fields' && given.scale !== undefined) {
+    return { setting: 'scale', message: 'expected none, since the content is fields' };
   }
   if (content === 'vector' && given.part !== undefined) {
     return { setting: 'part', message: 'expected none, since the content is vector' };

@@ -11,7 +11,7 @@ import { endOf, isHalting, type SessionEnd } from './session-end.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** Partitions worked on at once: their commits share flushes, their texts share batches. */
-const PARTITIONS_AT_ONCE = 4;
+export const PARTITIONS_AT_ONCE = 4;
 /** Bytes of a partition in one fetch, before decompression. */
 const FETCH_BYTES = 4 * 1_048_576;
 const HEARTBEAT_MS = 2_000;
@@ -23,6 +23,19 @@ const FETCH_WAIT_MS = 500;
 const CLOSE_MS_MAX = 30_000;
 /** One that failed may be waiting for answers that will not come. */
 const CLOSE_FAILED_MS_MAX = 3_000;
+
+/** How a source reads; what of it is particular to one is its group. */
+export const CONSUMER = {
+  allowAutoTopicCreation: false,
+  sessionTimeout: GROUP_SESSION_MS,
+  rebalanceTimeout: 3 * GROUP_SESSION_MS,
+  heartbeatInterval: HEARTBEAT_MS,
+  maxBytesPerPartition: FETCH_BYTES,
+  maxBytes: PARTITIONS_AT_ONCE * FETCH_BYTES,
+  maxWaitTimeInMs: FETCH_WAIT_MS,
+  metadataMaxAge: 30_000,
+  retry: { retries: 5, restartOnFailure: async () => false },
+};
 
 /** How often and how long, in ms. */
 export interface Pace {
@@ -65,18 +78,7 @@ export class Session {
     this.parts = parts;
     this.partitions = new Partitions(parts);
     this.view = new BrokerView(parts.client);
-    this.consumer = parts.client.consumer({
-      groupId: parts.groupId,
-      allowAutoTopicCreation: false,
-      sessionTimeout: GROUP_SESSION_MS,
-      rebalanceTimeout: 3 * GROUP_SESSION_MS,
-      heartbeatInterval: HEARTBEAT_MS,
-      maxBytesPerPartition: FETCH_BYTES,
-      maxBytes: PARTITIONS_AT_ONCE * FETCH_BYTES,
-      maxWaitTimeInMs: FETCH_WAIT_MS,
-      metadataMaxAge: 30_000,
-      retry: { retries: 5, restartOnFailure: async () => false },
-    });
+    this.consumer = parts.client.consumer({ ...CONSUMER, groupId: parts.groupId });
     this.upkeep = new Upkeep(parts, this.view, this.consumer, this.partitions);
     this.reader = new Reader(parts, {
       consumer: this.consumer,

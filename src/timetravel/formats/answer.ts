@@ -29,7 +29,8 @@ export interface VectorColumn {
   /** One a row: 1 where there is a vector, 0 where it is null. */
   valid: Uint8Array;
   /**
-   * Writes the vector of each valid row `r` at `out[offsets[r]…]`, `dim` little-endian numbers. The
+   * Writes the vector of each valid row `r` at `out[offsets[r]…]`, `dim` little-endian numbers;
+   * the scales of int8 are a column of the batch. The
    * offsets are bytes, of any alignment; those of rows without a vector are ignored.
    */
   gather(out: Uint8Array<ArrayBuffer>, offsets: Uint32Array): void;

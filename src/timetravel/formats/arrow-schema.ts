@@ -1,4 +1,13 @@
-import { DataType, Dictionary, Field, FixedSizeList, Float16, Float32, Schema } from 'apache-arrow';
+import {
+  DataType,
+  Dictionary,
+  Field,
+  FixedSizeList,
+  Float16,
+  Float32,
+  Int8,
+  Schema,
+} from 'apache-arrow';
 
 import type { Dtype } from '../../store/dtype.ts';
 import type { AnswerSchema } from './answer.ts';
@@ -23,9 +32,10 @@ export function withDictionaryIds(fields: readonly Field[]): Field[] {
   return fields.map((field) => numbered(field, next));
 }
 
+const NUMBER = { float32: Float32, float16: Float16, int8: Int8 } as const;
+
 function vectorType(dim: number, dtype: Dtype): DataType {
-  const number = dtype === 'float32' ? new Float32() : new Float16();
-  return new FixedSizeList(dim, new Field('item', number, false));
+  return new FixedSizeList(dim, new Field('item', new NUMBER[dtype](), false));
 }
 
 function numbered({ name, type, nullable, metadata }: Field, next: () => number): Field {

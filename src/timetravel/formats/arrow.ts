@@ -1,7 +1,7 @@
 import { type Data, type RecordBatch, type Vector, vectorFromArray } from 'apache-arrow';
 
 import { assert } from '../../ground/assert.ts';
-import { vectorBytes } from '../../store/dtype.ts';
+import { numberBytes } from '../../store/dtype.ts';
 import { joined } from '../spine/records.ts';
 import type { Answer, AnswerSchema, Encoding, VectorColumn } from './answer.ts';
 import {
@@ -45,7 +45,7 @@ export const arrowEncoding: Encoding<undefined> = {
       const { body, places } = bodyOf(answer, from, to);
       const message = batchMessage(to - from, body);
       answer.vectors.forEach(({ dim, dtype }, index) => {
-        const bytes = vectorBytes(dim, dtype);
+        const bytes = numberBytes(dim, dtype);
         let place = at + message.bodyAt + places[index]!;
         for (let row = from; row < to; row++, place += bytes) offsets[index]![row] = place;
       });
@@ -110,7 +110,7 @@ function bodyOf(
   for (let at = 0, own = 0; at < count; at++) {
     const vector = vectors[places.length];
     if (vector?.at === at) {
-      const bytes = vectorBytes(vector.dim, vector.dtype);
+      const bytes = numberBytes(vector.dim, vector.dtype);
       places.push(body.addVectors(vector.valid.subarray(from, to), vector.dim, bytes));
     } else {
       body.addColumn(sliceOf(columns[own++]!, from, to));
@@ -120,7 +120,7 @@ function bodyOf(
 }
 
 function messageRows(vectors: readonly VectorColumn[]): number {
-  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + numberBytes(dim, dtype), 0);
   return Math.max(1, Math.min(MESSAGE_ROWS_MAX, Math.floor(MESSAGE_VECTOR_BYTES_MAX / bytes)));
 }
 

@@ -1,4 +1,4 @@
-import { numbersOf, vectorBytes } from '../../store/dtype.ts';
+import { numberBytes, numbersOf } from '../../store/dtype.ts';
 import type { Answer, Encoding, VectorColumn } from './answer.ts';
 import { type JsonColumn, jsonColumn } from './json-cell.ts';
 
@@ -17,7 +17,7 @@ export const ndjsonEncoding: Encoding<undefined> = {
   window(answer) {
     const { batch, vectors } = answer;
     const columns = columnsOf(answer);
-    const rowBytes = vectors.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+    const rowBytes = vectors.reduce((sum, { dim, dtype }) => sum + numberBytes(dim, dtype), 0);
     const step = Math.max(1, Math.min(CHUNK_ROWS_MAX, Math.floor(CHUNK_BYTES / rowBytes)));
     const chunks: Uint8Array<ArrayBuffer>[] = [];
     for (let from = 0; from < batch.numRows; from += step) {
@@ -58,7 +58,7 @@ function keyOf(name: string): string {
 
 function jsonVectors(column: VectorColumn): JsonColumn {
   const { dim, dtype, valid } = column;
-  const bytes = vectorBytes(dim, dtype);
+  const bytes = numberBytes(dim, dtype);
   const vectors = new Uint8Array(valid.length * bytes);
   column.gather(
     vectors,

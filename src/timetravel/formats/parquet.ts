@@ -18,7 +18,7 @@ import {
 
 import { assert } from '../../ground/assert.ts';
 import { TidemarkError } from '../../ground/errors.ts';
-import { vectorBytes } from '../../store/dtype.ts';
+import { numberBytes } from '../../store/dtype.ts';
 import type { Answer, AnswerSchema, Encoding } from './answer.ts';
 import { emptyBatch } from './arrow-message.ts';
 import { arrowEncoding, arrowStreamOf } from './arrow.ts';
@@ -192,7 +192,7 @@ function writeGroup(
   const placed = vectors.map((planned, index) => {
     const { dim, dtype, valid } = answer.vectors[index]!;
     const rows = valid.subarray(from, to);
-    writePages(planned, rows, vectorBytes(dim, dtype), out, at, offsets[index]!.subarray(from, to));
+    writePages(planned, rows, numberBytes(dim, dtype), out, at, offsets[index]!.subarray(from, to));
     const chunk = moved(planned.chunk, at);
     at += planned.bytes;
     return [chunk];
@@ -213,7 +213,7 @@ function inOrder<Column>(
 }
 
 function groupRows(vectors: AnswerSchema['vectors']): number {
-  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + numberBytes(dim, dtype), 0);
   const rows = Math.floor(GROUP_VECTOR_BYTES / bytes);
   return Math.max(GROUP_ROWS_MIN, Math.min(GROUP_ROWS_MAX, rows));
 }

@@ -1,12 +1,13 @@
 import { type Data, DataType, type Field, type Utf8, Vector } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
-import { numbersOf, vectorBytes } from '../../store/dtype.ts';
+import { numberBytes, numbersOf } from '../../store/dtype.ts';
 import type { Answer, VectorColumn } from './answer.ts';
 import { jsonColumn } from './json-cell.ts';
 import {
   allocateSafetensors,
   planSafetensors,
+  TENSOR_DTYPES,
   type TensorDtype,
   type TensorSpec,
 } from './safetensors.ts';
@@ -20,7 +21,7 @@ interface Tensor extends TensorSpec {
  * A window as one safetensors file:
  *
  * column              tensors
- * a vector            <name> [rows, dim] F32 or F16; NaN in rows without one
+ * a vector            <name> [rows, dim] F32 or F16, NaN in rows without one; or I8, zeros there
  * numbers, moments    <name> [rows], the numbers as they are, moments in the column's unit
  * truth values        <name> [rows] BOOL
  * text, binary        <name>.bytes U8, and <name>.offsets I64 [rows + 1] into them
@@ -66,10 +67,10 @@ function refuseTwins(tensors: readonly Tensor[]): void {
 
 function vectorTensor(column: VectorColumn): Tensor {
   const { name, dim, dtype, valid } = column;
-  const bytes = vectorBytes(dim, dtype);
+  const bytes = numberBytes(dim, dtype);
   return {
     name,
-    dtype: dtype === 'float32' ? 'F32' : 'F16',
+    dtype: TENSOR_DTYPES[dtype],
     shape: [valid.length, dim],
     write(out) {
       const vectors = out.subarray(0, valid.length * bytes);
@@ -78,9 +79,10 @@ function vectorTensor(column: VectorColumn): Tensor {
         Uint32Array.from(valid.keys(), (row) => row * bytes),
       );
       const numbers = numbersOf(vectors, dtype);
+      const nothing = dtype === 'int8' ? 0 : Number.NaN;
       let row = valid.indexOf(0);
       for (; row >= 0; row = valid.indexOf(0, row + 1)) {
-        numbers.fill(Number.NaN, row * dim, (row + 1) * dim);
+        numbers.fill(nothing, row * dim, (row + 1) * dim);
       }
     },
   };

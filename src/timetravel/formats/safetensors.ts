@@ -35,6 +35,9 @@ const DTYPE_BYTES = {
 } as const;
 export type TensorDtype = keyof typeof DTYPE_BYTES;
 
+/** What vectors are in a file. */
+export const TENSOR_DTYPES = { float32: 'F32', float16: 'F16', int8: 'I8' } as const;
+
 export interface TensorSpec {
   name: string;
   dtype: TensorDtype;

@@ -3,6 +3,7 @@ import {
   type Data,
   Dictionary,
   Field,
+  Float32,
   Int32,
   Int64,
   Int8,
@@ -94,6 +95,20 @@ export function rowColumn(name: string, values: Int32Array): Column {
   const type = new Int32();
   const data = makeData({ type, length: values.length, data: values, ...valid.parts() });
   return { field: new Field(name, type, true), data };
+}
+
+/** Numbers of float32; null where NaN. */
+export function floatColumn(name: string, values: Float32Array): Column {
+  const { length } = values;
+  const data = new Float32Array(length);
+  const valid = new Validity(length);
+  for (let row = 0; row < length; row++) {
+    if (Number.isNaN(values[row])) valid.clear(row);
+    else data[row] = values[row]!;
+  }
+  const type = new Float32();
+  const column = makeData({ type, length, data, ...valid.parts() });
+  return { field: new Field(name, type, true), data: column };
 }
 
 /** A text for each code, of `texts`; null where that is. */

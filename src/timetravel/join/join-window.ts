@@ -1,7 +1,7 @@
 import { makeData, RecordBatch, Schema, Struct } from 'apache-arrow';
 
 import { TidemarkError } from '../../ground/errors.ts';
-import { vectorBytes } from '../../store/dtype.ts';
+import { numberBytes } from '../../store/dtype.ts';
 import type { PageVersion } from '../../store/pinned-version.ts';
 import { radixOrder } from '../../store/radix-order.ts';
 import type { Answer, VectorColumn } from '../formats/answer.ts';
@@ -12,10 +12,18 @@ import { momentsOf } from '../spine/moments.ts';
 import type { IdColumn, SpineWindow } from '../spine/window.ts';
 import * as code from '../status.ts';
 import { REASONS, STATUSES } from '../status.ts';
-import { codeColumn, type Column, integerColumn, rowColumn, timestampColumn } from './columns.ts';
+import {
+  codeColumn,
+  type Column,
+  floatColumn,
+  integerColumn,
+  rowColumn,
+  timestampColumn,
+} from './columns.ts';
 import { idOrder } from './id-order.ts';
 import type { JoinPlan, JoinRef } from './plan.ts';
 import { resolveWindow } from './resolve-window.ts';
+import { readScales } from './scales.ts';
 import { type Keep, StagedVectors } from './staged-vectors.ts';
 import { INVALID_SHOWN } from './summary.ts';
 import { take } from './take.ts';
@@ -23,6 +31,8 @@ import type { InvalidRow, RefCounts } from './window-done.ts';
 
 /** By these readers of lines tell how an answer ended. */
 const RESERVED = ['__summary', '__error'];
+/** What the numbers of vectors of int8 are times: a column behind them. */
+const SCALE = 'scale';
 /** Where rows are not in the spine's order: the number of each, from 0. */
 const ROW_NUMBER = 'row_number';
 
@@ -103,23 +113,28 @@ export function answerOf(
   const vectors: StagingColumn[] = [];
   plan.refs.forEach((ref, at) => {
     const resolution = resolutions[at]!;
-    const addVectors = (name: string): void => {
+    const addVectors = (name: string, scale: string): void => {
       if (vectorRows !== undefined) {
         columns.push(rowColumn(name, vectorRows[at]!));
         return;
       }
       const place = columns.length + vectors.length;
       vectors.push(vectorColumn(name, place, ref, resolution, versions[at]!));
+      if (ref.dtype === 'int8') {
+        const { vectorIds } = resolution;
+        const rows = presentRows(resolution);
+        columns.push(floatColumn(scale, readScales(versions[at]!, ref.dim, vectorIds, rows)));
+      }
     };
     if (plan.revisions !== undefined) {
-      addVectors(vectorName(plan));
+      addVectors(vectorName(plan), SCALE);
       return;
     }
     const isPresent = (row: number): boolean => resolution.statuses[row] === code.PRESENT;
     const time = (values: Float64Array): Float64Array =>
       values.map((value, row) => (isPresent(row) ? value : Number.NaN));
-    const [own, event, known, created, status, reason] = addedNames(ref.name, plan);
-    addVectors(own);
+    const [own, scale, event, known, created, status, reason] = addedNames(ref.name, plan);
+    addVectors(own, scale);
     columns.push(timestampColumn(event, time(resolution.events)));
     if (plan.columns.known) columns.push(timestampColumn(known, time(resolution.knowns)));
     if (plan.columns.created) columns.push(timestampColumn(created, time(resolution.createds)));
@@ -178,28 +193,33 @@ function vectorColumn(
   name: string,
   at: number,
   { dim, dtype }: JoinRef,
-  { statuses, vectorIds }: Resolution,
+  resolution: Resolution,
   { vectors }: PageVersion,
 ): StagingColumn {
-  const valid = new Uint8Array(statuses.length);
-  const rows = new Int32Array(statuses.length);
-  let count = 0;
-  for (let row = 0; row < statuses.length; row++) {
-    if (statuses[row] !== code.PRESENT) continue;
-    valid[row] = 1;
-    rows[count++] = row;
-  }
-  const present = rows.subarray(0, count);
+  const valid = new Uint8Array(resolution.statuses.length);
+  const present = presentRows(resolution);
+  for (const row of present) valid[row] = 1;
+  const { vectorIds } = resolution;
+  const bytes = numberBytes(dim, dtype);
   return {
     name,
     at,
     dim,
     dtype,
     valid,
-    gather: (out, offsets) => vectors.copy(vectorIds, present, out, offsets),
+    gather: (out, offsets) => vectors.copy(vectorIds, present, out, offsets, bytes),
     stage: (sliceRows, keep) =>
-      new StagedVectors(vectors, vectorIds, present, sliceRows, vectorBytes(dim, dtype), keep),
+      new StagedVectors(vectors, vectorIds, present, sliceRows, bytes, keep),
   };
+}
+
+function presentRows({ statuses }: Resolution): Int32Array {
+  const rows = new Int32Array(statuses.length);
+  let count = 0;
+  for (let row = 0; row < statuses.length; row++) {
+    if (statuses[row] === code.PRESENT) rows[count++] = row;
+  }
+  return rows.subarray(0, count);
 }
 
 /** Rows by entity in the order that the store keeps them in, and of an entity by their moments. */
@@ -215,8 +235,15 @@ function entityOrder({ ids, ordinals }: IdColumn, moments: Float64Array): Int32A
 function addedNames(
   name: string,
   plan: JoinPlan,
-): [string, string, string, string, string, string] {
-  const after = ['event_timestamp', 'known_timestamp', 'created_timestamp', 'status', 'reason'];
+): [string, string, string, string, string, string, string] {
+  const after = [
+    SCALE,
+    'event_timestamp',
+    'known_timestamp',
+    'created_timestamp',
+    'status',
+    'reason',
+  ];
   return [vectorName(plan), ...after].map((column) => `${name}__${column}`) as ReturnType<
     typeof addedNames
   >;
@@ -241,10 +268,11 @@ function refuseCollisions(window: SpineWindow, plan: JoinPlan): void {
       `${whoHas(window, ROW_NUMBER)} a column ${ROW_NUMBER}, which order=entity adds; rename it`,
     );
   }
-  for (const { name } of plan.refs) {
-    const [own, event, known, created, status, reason] = addedNames(name, plan);
+  for (const { name, dtype } of plan.refs) {
+    const [own, scale, event, known, created, status, reason] = addedNames(name, plan);
     const added = [
       own,
+      ...(dtype === 'int8' && plan.vectors === 'inline' ? [scale] : []),
       event,
       ...(plan.columns.known ? [known] : []),
       ...(plan.columns.created ? [created] : []),

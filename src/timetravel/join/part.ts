@@ -1,4 +1,4 @@
-import { vectorBytes } from '../../store/dtype.ts';
+import { numberBytes } from '../../store/dtype.ts';
 import type { Answer, AnswerFormat } from '../formats/answer.ts';
 import { encodeFile, encodingOf } from '../formats/encodings.ts';
 import { FileWriter } from './file-writer.ts';
@@ -61,7 +61,7 @@ function writeSlices(
 }
 
 function rowsOf(vectors: readonly StagingColumn[]): number {
-  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + vectorBytes(dim, dtype), 0);
+  const bytes = vectors.reduce((sum, { dim, dtype }) => sum + numberBytes(dim, dtype), 0);
   return Math.max(1, Math.min(SLICE_ROWS_MAX, Math.floor(SLICE_BYTES / bytes)));
 }
 

@@ -9,7 +9,7 @@ export type Keep = (bytes: number) => Uint8Array<ArrayBuffer>;
  * other, and then to places that lie near each other.
  */
 export class StagedVectors {
-  private vectorBytes: number;
+  private numberBytes: number;
   private sliceRows: number;
   private bytes: Uint8Array<ArrayBuffer>;
   /** Of each vector in `bytes`, its row. */
@@ -17,13 +17,13 @@ export class StagedVectors {
   /** The first of each slice. */
   private starts: Int32Array;
 
-  /** `rows`: those of the answer that have a vector, `ids` by row. */
+  /** `rows`: those of the answer that have a vector, `ids` by row. `numberBytes`: of each, the first. */
   constructor(
     vectors: PageVectors,
     ids: Float64Array,
     rows: Int32Array,
     sliceRows: number,
-    vectorBytes: number,
+    numberBytes: number,
     keep: Keep,
   ) {
     const slices = Math.ceil(ids.length / sliceRows);
@@ -31,14 +31,14 @@ export class StagedVectors {
     for (const row of rows) starts[Math.floor(row / sliceRows) + 1]!++;
     for (let slice = 0; slice < slices; slice++) starts[slice + 1]! += starts[slice]!;
     const next = starts.slice();
-    const bytes = keep(rows.length * vectorBytes);
+    const bytes = keep(rows.length * numberBytes);
     const staged = new Int32Array(rows.length);
     vectors.each(ids, rows, (row, from, place) => {
       const at = next[Math.floor(row / sliceRows)]!++;
-      from.copy(bytes, at * vectorBytes, place, place + vectorBytes);
+      from.copy(bytes, at * numberBytes, place, place + numberBytes);
       staged[at] = row;
     });
-    this.vectorBytes = vectorBytes;
+    this.numberBytes = numberBytes;
     this.sliceRows = sliceRows;
     this.bytes = bytes;
     this.rows = staged;
@@ -47,11 +47,11 @@ export class StagedVectors {
 
   /** Copies those of a slice to their places: `offsets` are by the rows of the slice. */
   copy(slice: number, out: Uint8Array, offsets: Uint32Array): void {
-    const { bytes, rows, starts, vectorBytes } = this;
+    const { bytes, rows, starts, numberBytes } = this;
     const first = slice * this.sliceRows;
     for (let at = starts[slice]!; at < starts[slice + 1]!; at++) {
-      const from = at * vectorBytes;
-      out.set(bytes.subarray(from, from + vectorBytes), offsets[rows[at]! - first]);
+      const from = at * numberBytes;
+      out.set(bytes.subarray(from, from + numberBytes), offsets[rows[at]! - first]);
     }
   }
 }

@@ -1,16 +1,17 @@
-import { vectorBytes } from '../../store/dtype.ts';
+import { numberBytes } from '../../store/dtype.ts';
 import type { PageVersion } from '../../store/pinned-version.ts';
 import { radixOrder } from '../../store/radix-order.ts';
 import type { Answer, AnswerFormat } from '../formats/answer.ts';
 import { encodingOf } from '../formats/encodings.ts';
-import { planSafetensors } from '../formats/safetensors.ts';
+import { planSafetensors, TENSOR_DTYPES } from '../formats/safetensors.ts';
 import * as code from '../status.ts';
-import { rowColumn } from './columns.ts';
+import { floatColumn, rowColumn } from './columns.ts';
 import { FileWriter } from './file-writer.ts';
 import { batchOf, type ResolvedWindow } from './join-window.ts';
 import type { KeptMemory } from './kept-memory.ts';
 import type { Numbered } from './messages.ts';
 import type { JoinRef } from './plan.ts';
+import { readScales } from './scales.ts';
 import { encodeIds, idsPathOf } from './shard-ids.ts';
 import { VectorNumbers } from './vector-numbers.ts';
 import type { WrittenFile } from './window-done.ts';
@@ -96,30 +97,34 @@ function writeRows(path: string, rows: number, write: (file: FileWriter) => void
   }
 }
 
-/** One matrix: its first row is the table's row `first`, which the manifest tells. */
+/**
+ * One matrix: its first row is the table's row `first`, which the manifest tells. Of int8 the scales
+ * stand before it.
+ */
 function writeTensor(
   file: FileWriter,
   { dim, dtype }: JoinRef,
   ids: Float64Array,
-  { vectors }: PageVersion,
+  version: PageVersion,
   memory: KeptMemory,
 ): void {
-  const number = dtype === 'float32' ? 'F32' : 'F16';
-  const shape = [ids.length, dim];
-  const { header } = planSafetensors([{ name: 'vector', dtype: number, shape }], {});
-  file.write(header);
-  const bytes = vectorBytes(dim, dtype);
+  const rows = ids.length;
+  const vector = { name: 'vector', dtype: TENSOR_DTYPES[dtype], shape: [rows, dim] };
+  if (dtype === 'int8') {
+    const scale = { name: 'scale', dtype: 'F32' as const, shape: [rows] };
+    file.write(planSafetensors([scale, vector], {}).header);
+    const all = Int32Array.from(ids, (_, row) => row);
+    const scales = readScales(version, dim, ids, all);
+    file.write(new Uint8Array(scales.buffer));
+  } else file.write(planSafetensors([vector], {}).header);
+  const bytes = numberBytes(dim, dtype);
   const step = Math.max(1, Math.floor(SLICE_BYTES / bytes));
   for (let from = 0; from < ids.length; from += step) {
     const slice = ids.subarray(from, from + step);
-    const rows = Int32Array.from(slice, (_, at) => at);
+    const own = Int32Array.from(slice, (_, at) => at);
     const out = memory.take(0, slice.length * bytes);
-    vectors.copy(
-      slice,
-      rows,
-      out,
-      Uint32Array.from(rows, (row) => row * bytes),
-    );
+    const offsets = Uint32Array.from(own, (row) => row * bytes);
+    version.vectors.copy(slice, own, out, offsets, bytes);
     file.write(out);
   }
 }
@@ -129,11 +134,12 @@ function writeTable(
   format: AnswerFormat,
   { dim, dtype }: JoinRef,
   { ids, first }: FreshVectors,
-  { vectors }: PageVersion,
+  version: PageVersion,
   memory: KeptMemory,
 ): void {
+  const bytes = numberBytes(dim, dtype);
   const encoding = encodingOf(format)!;
-  const step = Math.max(1, Math.floor(SLICE_BYTES / vectorBytes(dim, dtype)));
+  const step = Math.max(1, Math.floor(SLICE_BYTES / bytes));
   const metas: unknown[] = [];
   for (let from = 0; from < ids.length; from += step) {
     const slice = ids.subarray(from, from + step);
@@ -142,9 +148,11 @@ function writeTable(
       'vector_row',
       rows.map((row) => first + from + row),
     );
+    const scales =
+      dtype === 'int8' ? [floatColumn('scale', readScales(version, dim, slice, rows))] : [];
     const answer: Answer = {
       firstRow: first + from,
-      batch: batchOf([numbers], slice.length),
+      batch: batchOf([numbers, ...scales], slice.length),
       vectors: [
         {
           name: 'vector',
@@ -152,7 +160,7 @@ function writeTable(
           dim,
           dtype,
           valid: new Uint8Array(slice.length).fill(1),
-          gather: (out, offsets) => vectors.copy(slice, rows, out, offsets),
+          gather: (out, offsets) => version.vectors.copy(slice, rows, out, offsets, bytes),
         },
       ],
       spineColumns: 0,

@@ -1,5 +1,5 @@
 import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
-import { CHANGES_FORMAT, type Frame } from '../../store/change-frames.ts';
+import { CHANGES_FORMAT_MAX, type Frame } from '../../store/change-frames.ts';
 import type { Lake, LakeSummary } from './lake.ts';
 
 /** How far an export is. */
@@ -53,9 +53,9 @@ export async function exportChanges(
 }
 
 function requireFormat(format: number): void {
-  if (format === CHANGES_FORMAT) return;
+  if (format <= CHANGES_FORMAT_MAX) return;
   throw new TidemarkError(
     'STORE_FORMAT',
-    `the server tells its changes in the format ${format}, expected ${CHANGES_FORMAT}: use the tidemark of the server`,
+    `the server tells its changes in the format ${format}, expected up to ${CHANGES_FORMAT_MAX}: use the tidemark of the server`,
   );
 }

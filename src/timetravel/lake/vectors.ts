@@ -1,12 +1,16 @@
 import { join } from 'node:path';
 
-import { type Dtype, numbersOf, vectorBytes } from '../../store/dtype.ts';
+import { type Dtype, vectorBytes } from '../../store/dtype.ts';
+import { Widening } from '../../store/widening.ts';
 import { encodeFile } from '../formats/encodings.ts';
 import { integerColumn } from '../join/columns.ts';
 import { batchOf, putFile, syncFolders } from './files.ts';
 import { VECTORS, fileName } from './layout.ts';
 
-/** The dtype of all vectors in a lake: few readers there know another. */
+/**
+ * The dtype of all vectors in a lake: few readers there know another. Numbers of float16 are the same
+ * ones, those of int8 times their scale are rounded once.
+ */
 const LAKE_DTYPE = 'float32';
 
 /** Vectors that are waiting to be written, by id. */
@@ -40,7 +44,7 @@ export class VectorWindow {
     const ids = Float64Array.from(waiting.keys()).toSorted();
     const path = join(VECTORS, fileName(from, to));
     const chunks = encodeVectors(ids, dim, (row, out) =>
-      widen(waiting.get(ids[row]!)!, dtype, out),
+      widen(waiting.get(ids[row]!)!, dim, dtype, out),
     );
     await putFile(table, path, chunks);
     await syncFolders(table, [path]);
@@ -70,13 +74,15 @@ export function encodeVectors(
   return encodeFile('parquet', { schema: batch.schema, vectors: [shape] }, answer, '{}');
 }
 
-/** Copies a vector; each number of a narrower dtype is one of float32, too. */
-function widen(bytes: Uint8Array, dtype: Dtype, out: Uint8Array): void {
+/** Copies a vector, as float32. */
+function widen(bytes: Uint8Array, dim: number, dtype: Dtype, out: Uint8Array): void {
   if (dtype === LAKE_DTYPE) {
     out.set(bytes);
     return;
   }
-  // Numbers must start on a multiple of their size.
-  const wide = Float32Array.from(numbersOf(bytes.slice(), dtype));
+  const widening = new Widening(dim, dtype);
+  widening.vector.set(bytes);
+  const wide = new Float32Array(dim);
+  widening.write(wide, 0);
   out.set(new Uint8Array(wide.buffer));
 }

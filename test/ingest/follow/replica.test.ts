@@ -43,6 +43,7 @@ function anyRows(count: number, dim = 2): TestRow[] {
     event: random(400),
     known: random(500),
     vector: random(6) === 0 ? null : Array.from({ length: dim }, () => random(4)),
+    scale: 1 + random(2),
   }));
 }
 
@@ -51,7 +52,7 @@ async function startLeader(): Promise<Node> {
   const leader = newNode();
   const { store } = leader;
   store.createView(madeView('job'));
-  store.createView(madeView('member', 5, 'float16'));
+  store.createView(madeView('member', 5, 'int8'));
   for (let step = 0; step < 30; step++) {
     clock.now += 10;
     await push(store, 'job', anyRows(1 + random(60)));

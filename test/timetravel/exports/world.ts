@@ -41,6 +41,8 @@ class FakeJoin {
       const { firstRow, rows } = done.at(-1) ?? { firstRow: 0, rows: 0 };
       let index = done.length;
       for await (const piece of source!.pieces(firstRow + rows)) {
+        // Aborted between two windows: nobody would hear of it again.
+        signal.throwIfAborted();
         const gate = this.gates.get(index);
         const aborted = new Promise((_, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });

@@ -39,7 +39,9 @@ describe('an answer in Parquet', () => {
     ]);
     const table = read(file);
     expect(rowsOf(table)).toEqual(sampleRows(0, 54, shape));
-    expect(String(table.schema.fields[7]!.type)).toMatch(/^FixedSizeList\[5\]<Float(32|16)>$/);
+    expect(String(table.schema.fields[7]!.type)).toMatch(
+      /^FixedSizeList\[5\]<(Float32|Float16|Int8)>$/,
+    );
     expect(String(table.schema.fields[6]!.type)).toBe('Timestamp<MICROSECOND, UTC>');
   });
 
@@ -52,6 +54,18 @@ describe('an answer in Parquet', () => {
     const vectors = read(file).getChild('job__vector')!;
     for (const row of [0, 1, 2, 3, 31, 32, 33, 1_023, 1_024, 1_025, 1_029]) {
       const numbers = row % 7 === 2 ? null : sampleNumbers(row, 8_192, 'float32');
+      const vector = vectors.get(row) as Iterable<number> | null;
+      expect(vector && Array.from(vector)).toEqual(numbers);
+    }
+  });
+
+  it('has numbers of int8 a byte each, in pages whose codes come in eights', () => {
+    const shape: SampleShape = { dim: 8_191, dtype: 'int8', present: (row) => row % 7 !== 2 };
+    const file = wholeOf(parquetEncoding, [sampleAnswer(0, 270, shape)]);
+    expect(file.byteLength).toBeLessThan(1.02 * 270 * 8_191);
+    const vectors = read(file).getChild('job__vector')!;
+    for (const row of [0, 1, 2, 3, 127, 128, 129, 256, 257, 269]) {
+      const numbers = row % 7 === 2 ? null : sampleNumbers(row, 8_191, 'int8');
       const vector = vectors.get(row) as Iterable<number> | null;
       expect(vector && Array.from(vector)).toEqual(numbers);
     }
@@ -99,8 +113,8 @@ describe('an answer in Parquet', () => {
     expect(table.schema.names).toEqual(Object.keys(rows[0]!));
   });
 
-  it('is the same in memory that was used before', () => {
-    const { fresh, used, again } = writtenTwice(parquetEncoding);
+  it.each(DTYPES)('is the same in memory that was used before: %s', (dtype) => {
+    const { fresh, used, again } = writtenTwice(parquetEncoding, dtype);
     expect(again.buffer).toBe(used.buffer);
     expect(Buffer.compare(again, fresh)).toBe(0);
   });

@@ -1,11 +1,13 @@
 import { type Table, Vector } from 'apache-arrow';
 
+import type { Dtype } from '../../../src/store/dtype.ts';
 import type { Answer, Encoding } from '../../../src/timetravel/formats/answer.ts';
 import {
   isPresent,
   sampleAnswer,
   sampleNumbers,
   sampleRow,
+  sampleScale,
   type SampleShape,
   schemaOf,
 } from './sample-answer.ts';
@@ -37,8 +39,8 @@ export const EDGES: [string, number, SampleShape['present']][] = [
 ];
 
 /** A window's bytes in new memory, and in memory that was used before. */
-export function writtenTwice(encoding: Encoding<unknown>) {
-  const answer = sampleAnswer(0, 50, { dim: 3, dtype: 'float16' });
+export function writtenTwice(encoding: Encoding<unknown>, dtype: Dtype) {
+  const answer = sampleAnswer(0, 51, { dim: 3, dtype });
   const fresh = encoding.window(answer).chunks[0]!;
   const used = new Uint8Array(2 * fresh.byteLength).fill(0xee);
   const again = encoding.window(answer, (bytes) => used.subarray(0, bytes)).chunks[0]!;
@@ -72,6 +74,7 @@ export function sampleRows(
       ...sampleRow(row),
       moment,
       job__vector: present(row) ? sampleNumbers(row, dim, dtype) : null,
+      ...(dtype === 'int8' && { job__scale: present(row) ? sampleScale(row) : null }),
       job__event_timestamp: present(row) ? moment : null,
       job__status: present(row) ? 'PRESENT' : 'NOT_FOUND',
       job__reason: present(row) ? null : 'DELETED',

@@ -10,9 +10,9 @@ import {
 } from 'apache-arrow';
 import { describe, expect, it } from 'vitest';
 
-import { DTYPES } from '../../../src/store/dtype.ts';
+import { DTYPES, numbersOf } from '../../../src/store/dtype.ts';
 import { encodeShard } from '../../../src/timetravel/formats/safetensors-shard.ts';
-import { parseSafetensors } from '../../../src/timetravel/formats/safetensors.ts';
+import { parseSafetensors, TENSOR_DTYPES } from '../../../src/timetravel/formats/safetensors.ts';
 import { isPresent, sampleAnswer, sampleNumbers, sampleRow, sampleTable } from './sample-answer.ts';
 
 function parse(chunks: readonly Uint8Array[]): ReturnType<typeof parseSafetensors> {
@@ -39,12 +39,11 @@ describe('a shard of safetensors', () => {
     const rows = Array.from({ length: 30 }, (_, row) => row + 4);
     const own = rows.map(sampleRow);
     expect(shard.tensors.get('job__vector')).toMatchObject({
-      dtype: dtype === 'float32' ? 'F32' : 'F16',
+      dtype: TENSOR_DTYPES[dtype],
       shape: [30, 3],
     });
-    const bytes = bytesOf(shard, 'job__vector');
-    const numbers = dtype === 'float32' ? new Float32Array(bytes) : new Float16Array(bytes);
-    const none = [Number.NaN, Number.NaN, Number.NaN];
+    const numbers = numbersOf(new Uint8Array(bytesOf(shard, 'job__vector')), dtype);
+    const none = Array<number>(3).fill(dtype === 'int8' ? 0 : Number.NaN);
     expect(Array.from(numbers)).toEqual(
       rows.flatMap((row) => (isPresent(row) ? sampleNumbers(row, 3, dtype) : none)),
     );

@@ -3,6 +3,7 @@ import {
   type Data,
   Dictionary,
   Field,
+  Float32,
   Float64,
   Int32,
   Int64,
@@ -17,16 +18,26 @@ import {
   vectorFromArray,
 } from 'apache-arrow';
 
-import { type Dtype, vectorBytes, writeNumbers } from '../../../src/store/dtype.ts';
+import { type Dtype, numberBytes, vectorBytes, writeNumbers } from '../../../src/store/dtype.ts';
 import type { Answer, AnswerSchema, VectorColumn } from '../../../src/timetravel/formats/answer.ts';
 import { STATUSES } from '../../../src/timetravel/status.ts';
 
 /** The first moment of a sample, µs: 2026-03-01T00:00:00Z. */
 const START = 1_772_323_200_000_000n;
 
+/** The scale of a row's vector, of int8. */
+export function sampleScale(row: number): number {
+  return Math.fround((row + 1) / 300);
+}
+
 /** The numbers of a row's vector: no two rows have the same. */
 export function sampleNumbers(row: number, dim: number, dtype: Dtype): number[] {
-  const rounded = dtype === 'float32' ? Math.fround : Math.f16round;
+  const rounded = {
+    float32: Math.fround,
+    float16: Math.f16round,
+    // All of them come, the least too; and no zero is negative.
+    int8: (value: number) => Math.floor(value * 128) | 0,
+  }[dtype];
   return Array.from({ length: dim }, (_, at) => rounded(Math.sin(row * 31 + at * 7 + 1)));
 }
 
@@ -62,8 +73,9 @@ export function sampleVectors(
     gather(out, offsets) {
       for (let row = 0; row < rows; row++) {
         if (valid[row] === 0) continue;
-        writeNumbers(sampleNumbers(firstRow + row, dim, dtype), dim, dtype, one);
-        out.set(one, offsets[row]);
+        const scale = dtype === 'int8' ? sampleScale(firstRow + row) : undefined;
+        writeNumbers(sampleNumbers(firstRow + row, dim, dtype), dim, dtype, one, scale);
+        out.set(one.subarray(0, numberBytes(dim, dtype)), offsets[row]);
       }
     },
   };
@@ -134,11 +146,19 @@ export function sampleAnswer(firstRow: number, rows: number, shape: SampleShape)
     [ADDED[1]!, words(statuses, new Int8())],
     [ADDED[2]!, words(reasons, new Int8())],
   ];
+  const spineColumns = columns.length - ADDED.length;
+  if (shape.dtype === 'int8') {
+    const scales = own.map((_, row) =>
+      present(firstRow + row) ? sampleScale(firstRow + row) : null,
+    );
+    const column = vectorFromArray(scales, new Float32()).data[0]!;
+    columns.splice(spineColumns, 0, ['job__scale', column]);
+  }
   return {
     firstRow,
     batch: batchOf(columns, rows),
     vectors: [sampleVectors('job__vector', 7, firstRow, rows, shape)],
-    spineColumns: columns.length - ADDED.length,
+    spineColumns,
   };
 }
 

@@ -68,10 +68,11 @@ function barOf({ name, value, least, most, isOurs }: Bar, unit: string, y: numbe
   ];
 }
 
-/** Three digits say what a measurement can. */
+/** Two or three digits say what a measurement can. */
 export function shown(value: number): string {
   if (value >= 100) return value.toFixed(0);
-  return value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  if (value >= 10) return value.toFixed(1);
+  return value >= 1 || value === 0 ? value.toFixed(2) : value.toPrecision(2);
 }
 
 function round(value: number): string {

@@ -1,17 +1,17 @@
 /**
  * Whether long reads make a file grow: the same revisions are ingested with nobody reading, beside
  * training joins and a reader of the feed that never stop, and, so that one sees what is looked for,
- * beside a reader that holds on to the state it began with. Run with `npm run bench:growth`.
+ * beside a reader that holds on to the state it began with. Run with `npm run bench -- file-growth`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { formatInstant, micros } from '../src/ground/time.ts';
-import type { Store } from '../src/store/store.ts';
-import { JoinPool } from '../src/timetravel/join/pool.ts';
-import { streamJoin, streamLimits } from '../src/timetravel/join/stream.ts';
-import { readSpineStream } from '../src/timetravel/spine/source.ts';
-import { planOf } from '../test/support/join-plan.ts';
-import { batches, benchStore, printGround, seeded } from './measure.ts';
+import { formatInstant, micros } from '../../src/ground/time.ts';
+import type { Store } from '../../src/store/store.ts';
+import { JoinPool } from '../../src/timetravel/join/pool.ts';
+import { streamJoin, streamLimits } from '../../src/timetravel/join/stream.ts';
+import { readSpineStream } from '../../src/timetravel/spine/source.ts';
+import { planOf } from '../../test/support/join-plan.ts';
+import { batches, benchStore, printGround, seeded } from '../measure.ts';
 
 const DIM = 128;
 const ENTITIES = 5_000;

@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 
 import { barsSvg, type Panel } from './bars.ts';
+import { changesSince, changesTable, type StoredRun } from './compare.ts';
+import type { Metric, Row } from './rows.ts';
 
 const FOLDER = join(import.meta.dirname, '../../docs/benchmarks');
 
@@ -18,33 +20,51 @@ export interface Report {
   text: readonly string[];
   table: readonly (readonly string[])[];
   panels: readonly Panel[];
-  /** All numbers as they were measured. */
+  /** What is compared with the run before. */
+  metrics: readonly Metric[];
+  rows: readonly Row[];
+  /** What else the numbers need to be understood: sizes, versions, other measurements. */
   results: object;
 }
 
 /**
- * Prints the table; of a run in its standard size, also writes the page, its plot, and the numbers
- * into the docs: a run that was cut short for a look says nothing there.
+ * Prints the tables; of a run in its standard size, also writes the page, its plot, and the numbers
+ * into the docs: a run that was cut short for a look says nothing there. Both say what has changed
+ * since the run whose numbers lie there, if it measured the same.
  */
 export function publish(report: Report, isStandard: boolean, date: Date): void {
+  const { name, title, command, text, panels, metrics, rows, results } = report;
   const ground = groundOf(date);
-  const table = tableOf(report.table);
-  console.log(`${groundText(ground)}\n\n${report.text.join('\n\n')}\n\n${table}`);
+  const said = [`Made by \`${command}\`. ${groundText(ground)}`, ...text];
+  const told = [tableOf(report.table), ...sinceBefore(report)];
+  console.log([...said, ...told].join('\n\n'));
   if (!isStandard) return;
-  const { name, title, command, text, panels, results } = report;
   const page = [
     `# ${title}`,
-    `Made by \`${command}\`. ${groundText(ground)}`,
-    ...text,
+    ...said,
     `![${title}](${name}.svg)`,
-    table,
+    ...told,
     `All numbers: [${name}.json](${name}.json).`,
   ].join('\n\n');
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(join(FOLDER, `${name}.md`), `${page}\n`);
   writeFileSync(join(FOLDER, `${name}.svg`), barsSvg(title, panels));
-  const numbers = { ...ground, command, ...results };
+  const numbers = { ...ground, command, metrics, rows, ...results };
   writeFileSync(join(FOLDER, `${name}.json`), `${JSON.stringify(numbers, undefined, 2)}\n`);
+}
+
+function sinceBefore({ name, metrics, rows }: Report): string[] {
+  const path = join(FOLDER, `${name}.json`);
+  if (!existsSync(path)) return [];
+  const before = JSON.parse(readFileSync(path, 'utf8')) as StoredRun & Ground;
+  const changes = changesSince(before, rows, metrics);
+  if (changes.length === 0) return [];
+  const beyond = changes.filter(({ verdict }) => verdict !== 'within' && verdict !== 'once').length;
+  return [
+    '## Since the run before',
+    `That was ${groundText(before)} Of ${changes.length} medians ${beyond} lie apart further than the runs spread.`,
+    tableOf(changesTable(changes)),
+  ];
 }
 
 interface Ground {
@@ -76,8 +96,10 @@ function groundText({ date, commit, cpu, cores, memory_bytes, kernel, node }: Gr
 }
 
 function tableOf([head, ...rows]: readonly (readonly string[])[]): string {
-  const rule = `|---|${'---:|'.repeat(head!.length - 1)}`;
-  return [lineOf(head!), rule, ...rows.map(lineOf)].join('\n');
+  // Columns of numbers stand to the right; the first has names.
+  const isText = head!.map((_, at) => at === 0 || rows.some((cells) => /^[^\d]/.test(cells[at]!)));
+  const rule = isText.map((each) => (each ? '---' : '---:'));
+  return [lineOf(head!), `|${rule.join('|')}|`, ...rows.map(lineOf)].join('\n');
 }
 
 function lineOf(cells: readonly string[]): string {

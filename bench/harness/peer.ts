@@ -2,18 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
-/** Threads that everybody has who can have more than one. */
-export const THREADS = 2;
-
-/** Milliseconds by what they went to, of one-thread.ts. */
-export interface Stages {
-  read: number;
-  resolve: number;
-  gather: number;
-  sha256: number;
-  write: number;
-}
-
 /** What one run of a peer says of itself. */
 export interface PeerRun {
   seconds: number;
@@ -27,11 +15,11 @@ export class Peer {
   private child: ChildProcess;
   private lines: AsyncIterator<string>;
 
-  constructor(command: string, args: readonly string[]) {
+  /** `environment`: beside that of the benchmark. */
+  constructor(command: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
     this.child = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'inherit'],
-      // Where Polars has it from.
-      env: { ...process.env, POLARS_MAX_THREADS: `${THREADS}` },
+      env: { ...process.env, ...environment },
     });
     this.pid = this.child.pid!;
     this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
