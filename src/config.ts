@@ -215,9 +215,15 @@ export const configSchema = z
     path: ['kafka'],
     error: 'expected the brokers that the sources read from',
   })
-  .refine(({ follow, serving }) => follow === undefined || serving.workers === 0, {
-    path: ['serving', 'workers'],
-    error: 'expected 0 where follow is set: a read replica is one process',
+  .check(({ value: { follow, serving }, issues }) => {
+    if (follow === undefined || serving.workers === 0) return;
+    const message = 'expected 0 where follow is set: a read replica is one process';
+    issues.push({
+      code: 'custom',
+      path: ['serving', 'workers'],
+      input: serving.workers,
+      message,
+    });
   })
   .refine(({ kafka, sinks }) => sinks.length === 0 || kafka !== undefined, {
     path: ['kafka'],

@@ -1,3 +1,6 @@
+import { rmSync } from 'node:fs';
+import { dirname } from 'node:path';
+
 import { startTidemark } from '../main.ts';
 import type { Store } from '../store/store.ts';
 import { liveAsChild } from './child.ts';
@@ -9,6 +12,10 @@ const OPENING_MS = 60_000;
 /** The one process of a server that writes. */
 liveAsChild((line) => {
   line.on('start', async ({ config, socket }) => {
+    // Whoever made the folder, and would clear it away, is gone.
+    process.on('exit', () => {
+      if (!process.connected) rmSync(dirname(socket), { recursive: true, force: true });
+    });
     const { serving, limits } = config;
     // Lookups are for the workers, and so is the time that load balancers want.
     const own = {

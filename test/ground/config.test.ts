@@ -53,7 +53,10 @@ test.each([
     'sources: [{name: jobs, content: vector, encoding: bytes, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
     'expected the brokers',
   ],
-  ['follow: "http://leader:8080"\nserving: {workers: 2}', 'expected 0 where follow is set'],
+  [
+    'follow: "http://leader:8080"\nserving: {workers: 2}',
+    'serving.workers: got 2; expected 0 where follow is set',
+  ],
   ['sources: [{name: jobs, encoding: row}]', 'sources.0.encoding: got "row"'],
   [
     'kafka: {brokers: ["127.0.0.1:9092"]}\nsources: [{name: jobs, content: vector, encoding: avro, topics: [t], feature_view: job, version: v1, known_timestamp: record}]',
