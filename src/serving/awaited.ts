@@ -6,6 +6,8 @@ import { EVERY_PATH } from './to-writer.ts';
 
 /** So long a snapshot is waited for that another process has named. */
 const WAIT_MS = 5_000;
+/** And so long the files, which a writer that was started again is opening. */
+const FILES_MS = 30_000;
 
 /** Where questions name snapshots. */
 interface Named {
@@ -20,7 +22,7 @@ interface Named {
  */
 export function waitForSnapshots(server: FastifyInstance, store: ReadOnlyStore): void {
   function wait(request: FastifyRequest, _reply: FastifyReply, done: () => void): void {
-    const reached = store.reached(namedBy(request), waitOf(request));
+    const reached = store.reached(namedBy(request), waitOf(request, store.isOpen));
     if (reached === undefined) done();
     else void goOnAfter(reached, done);
   }
@@ -50,7 +52,7 @@ function snapshotOf(cursor: string): number {
   }
 }
 
-function waitOf({ deadline }: FastifyRequest): number {
-  if (deadline === undefined) return WAIT_MS;
-  return Math.max(0, Math.min(WAIT_MS, deadline - performance.now()));
+function waitOf({ deadline }: FastifyRequest, isOpen: boolean): number {
+  const ms = isOpen ? WAIT_MS : FILES_MS;
+  return deadline === undefined ? ms : Math.max(0, Math.min(ms, deadline - performance.now()));
 }

@@ -107,7 +107,9 @@ export class KeptProcess {
       }
       const isSound = servesSince !== undefined && performance.now() - servesSince >= SOUND_MS;
       this.failures = isSound ? 0 : this.failures + 1;
-      const delay = isSound ? 0 : Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.failures);
+      // One that came to serve was not lost on the way: it is not kept away for long.
+      const most = servesSince === undefined ? BACKOFF_MAX_MS : SOUND_MS;
+      const delay = isSound ? 0 : Math.min(most, BACKOFF_FIRST_MS * 2 ** this.failures);
       log.warn({ process: name, delay_ms: delay }, `the ${name} ${why}: it is started again`);
       this.restarts++;
       this.waiting = setTimeout(() => this.spawn(), delay);

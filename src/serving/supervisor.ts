@@ -157,12 +157,12 @@ class Supervisor {
     await Promise.all(
       this.workers.map(async (worker) => {
         const { line } = worker;
-        if (line === undefined || !this.readers.has(line)) return;
+        // Whatever comes of this writer meanwhile: those that are told to open again are readers anew.
+        if (line === undefined || !this.readers.delete(line)) return;
         const isClosed = await line.ask('close', undefined, CLOSE_MS);
         if (isClosed === undefined && worker.line === line) await worker.kill();
       }),
     );
-    this.readers.clear();
     return true;
   }
 

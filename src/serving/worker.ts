@@ -29,10 +29,13 @@ liveAsChild((line) => {
     const { resident_bytes, workers } = config.serving;
     const residentBytes = Math.floor(resident_bytes / workers);
     const store = new ReadOnlyStore(config.data, systemClock, { residentBytes });
-    line.on('open', async ({ snapshot }) => store.open(snapshot));
+    let last = Promise.resolve();
+    line.on('open', async ({ snapshot }) => {
+      await (last = last.then(async () => store.open(snapshot)));
+    });
     line.on('snapshot', ({ snapshot }) => store.follow(snapshot));
     line.on('close', async () => {
-      await store.close();
+      await (last = last.then(async () => store.close()));
       return true;
     });
     line.on('reach', async ({ snapshot }) => {
