@@ -9,6 +9,7 @@ import { listen } from './api/listen.ts';
 import { buildServer } from './api/server.ts';
 import type { Config } from './config.ts';
 import { TidemarkError } from './ground/errors.ts';
+import { letHeapGrow } from './ground/heap.ts';
 import { MICROS_PER_MILLI, systemClock } from './ground/time.ts';
 import { embedTexts } from './ingest/embed-texts.ts';
 import { Embedders } from './ingest/embedders.ts';
@@ -61,6 +62,7 @@ export interface Tidemark {
  * named, and what the address does not allow.
  */
 export async function startTidemark(config: Config, backstage?: Backstage): Promise<Tidemark> {
+  letHeapGrow();
   const logger = pino({ level: config.log_level, base: null });
   const runsOn = await probeProvider(config.inference.provider);
   const residentBytes = config.serving.resident_bytes;

@@ -4,12 +4,12 @@ import type { ServerResponse } from 'node:http';
 const KEPT_MIN = 2 ** 16;
 /** Larger ones are rare. */
 const KEPT_MAX = 2 ** 24;
-/** Of all sizes together. */
-const KEPT_TOTAL = 2 ** 26;
+/** Of all sizes together: those of many requests at once. */
+const KEPT_TOTAL = 2 ** 28;
 
 /**
  * Memory of answers that were sent, for those to come: the first touch of fresh memory costs more
- * than what is put there. Sizes are rounded up to a power of two, so that few of them serve all.
+ * than what is put there. Sizes are rounded up, by a quarter at most, so that few of them serve all.
  */
 export class AnswerMemory {
   private free = new Map<number, Buffer<ArrayBuffer>[]>();
@@ -21,7 +21,8 @@ export class AnswerMemory {
    */
   take(bytes: number, response: ServerResponse): Buffer<ArrayBuffer> {
     if (bytes < KEPT_MIN || bytes > KEPT_MAX) return Buffer.allocUnsafeSlow(bytes);
-    const size = 2 ** Math.ceil(Math.log2(bytes));
+    const step = 2 ** (Math.floor(Math.log2(bytes)) - 2);
+    const size = Math.ceil(bytes / step) * step;
     const kept = this.free.get(size)?.pop();
     if (kept !== undefined) this.kept -= size;
     const memory = kept ?? Buffer.allocUnsafeSlow(size);

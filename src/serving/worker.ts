@@ -4,6 +4,7 @@ import { AggregatorRegistry, Registry } from 'prom-client';
 import { listen } from '../api/listen.ts';
 import { buildReader } from '../api/server.ts';
 import type { Config } from '../config.ts';
+import { letHeapGrow } from '../ground/heap.ts';
 import { MICROS_PER_MILLI, systemClock } from '../ground/time.ts';
 import { ReadOnlyStore } from '../store/read-only-store.ts';
 import { ColdWatch } from '../timetravel/cold/cold-watch.ts';
@@ -23,6 +24,7 @@ const OPEN_MS = 60_000;
 
 /** One of the processes of a server that answer lookups, and pass all else on to the writer. */
 liveAsChild((line) => {
+  letHeapGrow();
   const port = Promise.withResolvers<number>();
   line.on('listen', (told) => port.resolve(told.port));
   line.on('start', async ({ config, socket, worker }) => {
