@@ -39,6 +39,6 @@ export async function startPinned(folder: string, data: string, options: Options
 
 /** The last paragraph of a page. */
 export function turnsText(rounds: number, turn: string, { workers }: Options): string {
-  const served = workers === 0 ? '' : `Tidemark has ${workers} serving workers. `;
+  const served = `Tidemark refuses nobody for having to wait (\`limits.max_wait_ms\` is 0)${workers === 0 ? '' : `, and has ${workers} serving workers`}. `;
   return `${served}Rounds: ${rounds}, a turn is ${turn}; median (least–most). ${coresText(workers)} CPU time is that of a request, on either side: where both are at work all the time, the one who needs more of it is the bottleneck.`;
 }
