@@ -21,7 +21,6 @@ export class ResidentVectors {
   private vectors: Buffer;
   /** How many slots have memory. */
   private taken = 0;
-  private touched = 0;
 
   /** Throws RangeError where so much address space is not to be had. */
   constructor(vectorBytes: number, budget: ResidentBudget) {
@@ -37,22 +36,6 @@ export class ResidentVectors {
   /** Whether the vector is here. */
   has(id: number): boolean {
     return id < ID_END && this.owners[(id | 0) % this.slots] === id + 1;
-  }
-
-  /**
-   * Reads where the vectors of these ids begin, before the first is copied: see
-   * `ResidentHeads.touch`.
-   */
-  touch(ids: Float64Array): void {
-    const { owners, slots, vectors, vectorBytes } = this;
-    let sum = 0;
-    for (let row = 0; row < ids.length; row++) sum += owners[Math.abs(ids[row]! | 0) % slots]!;
-    for (let row = 0; row < ids.length; row++) {
-      const id = ids[row]!;
-      if (this.has(id)) sum += vectors[((id | 0) % slots) * vectorBytes]!;
-    }
-    // Reads whose outcome nobody wants would be left out.
-    this.touched = sum;
   }
 
   /** Copies the vector to byte `at` of `out`; false where it is not here. */

@@ -92,11 +92,6 @@ export class VectorPool {
     out.set(this.vector, at);
   }
 
-  /** Told of the ids before their vectors are copied one by one: see `ResidentVectors.touch`. */
-  touch(ids: Float64Array): void {
-    this.resident?.touch(ids);
-  }
-
   /** Whether it is copied without the file. */
   isResident(id: number): boolean {
     return this.resident?.has(id) === true;

@@ -85,7 +85,6 @@ export function gather(
 ): void {
   const { vectorBytes } = vectors;
   assert(out.byteLength >= from + statuses.length * vectorBytes, 'a gather has room for every row');
-  vectors.touch(vectorIds);
   for (let row = 0; row < statuses.length; row++) {
     if (statuses[row] === code.PRESENT) {
       vectors.copyInto(vectorIds[row]!, out, from + row * vectorBytes);

@@ -44,7 +44,6 @@ export function scoreRows(
   asked.set(query);
   const length = Math.sqrt(asked.reduce((sum, number) => sum + number * number, 0));
   const place = new StoredVector(dim, dtype);
-  vectors.touch(vectorIds);
   const scores = new Float32Array(statuses.length).fill(Number.NaN);
   for (let row = 0; row < statuses.length; row++) {
     if (statuses[row] !== PRESENT) continue;
