@@ -30,6 +30,7 @@ try {
     embed: unused,
     pendingOf: () => undefined,
     readiness: () => ({ ready: true, checks: {} }),
+    checkGates: async () => [],
     replayLetters: unused,
     sinkTopics: [],
     compacted: () => {},

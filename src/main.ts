@@ -181,6 +181,7 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
         follower,
         config.follow_max_lag_seconds,
       ),
+    checkGates: async () => [],
     replayLetters: (at, letters) => replayLetters(store, sources, at, letters),
     sinkTopics: sinkTopicsOf(config),
     promote: async () => {

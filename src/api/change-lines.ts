@@ -113,7 +113,12 @@ function eventLine(event: CatalogueEvent): ChangeLine {
   const horizonText = horizon === undefined ? null : formatInstant(horizon.moment as Micros);
   return event.type === 'horizon'
     ? { ...at, feature_view: name, horizon: horizonText }
-    : { ...at, feature_view: name, ...settingsOf(event.view) };
+    : {
+        ...at,
+        feature_view: name,
+        ...settingsOf(event.view),
+        ...('audit' in event && { audit: event.audit }),
+      };
 }
 
 function settingsOf({ entity, join_key, max_age, retention, aliases, versions }: FeatureView) {

@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client';
 
 import type { TidemarkError } from '../ground/errors.ts';
 import type { DeadLetter, RevisionBatch } from '../store/batch.ts';
-import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
+import type { GateResult, ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import type { FieldRow } from '../store/fields.ts';
 import type { ReadStore, Store } from '../store/store.ts';
 import type { Prefetch } from '../timetravel/cold/prefetch.ts';
@@ -87,6 +87,8 @@ export interface Deps {
    * where there are none. As they are at the moment, whatever snapshot is asked for.
    */
   pendingOf: (view: string, version: string) => { has(entityId: string): boolean } | undefined;
+  /** Looks at a version that is to be promoted, gate by gate, in the order in which they are told. */
+  checkGates: (view: string, version: string, signal: AbortSignal) => Promise<GateResult[]>;
   /** Tries dead letters of a version again; see `ReplayAnswer` for the counts. */
   replayLetters: (
     at: { view: string; version: string },

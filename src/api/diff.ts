@@ -1,6 +1,7 @@
 import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant } from '../ground/time.ts';
 import { diffNdjson, type DiffPlan } from '../timetravel/diff.ts';
+import { goneSignal } from './gone.ts';
 import { sendLines } from './lines.ts';
 import { NDJSON_TYPE } from './media.ts';
 import { maxAgeOf, resolveQuestion } from './question.ts';
@@ -42,9 +43,21 @@ export async function diffRoutes(server: ApiServer, context: Context): Promise<v
         },
       },
     },
-    async (request, reply) =>
-      sendLines(request, reply, diffNdjson(planDiff(context, request.body)), context.limits),
+    async (request, reply) => {
+      const lines = whileAwaited(diffNdjson(planDiff(context, request.body)), goneSignal(reply));
+      return sendLines(request, reply, lines, context.limits);
+    },
   );
+}
+
+async function* whileAwaited(
+  lines: AsyncGenerator<Buffer>,
+  gone: AbortSignal,
+): AsyncGenerator<Buffer> {
+  for await (const line of lines) {
+    gone.throwIfAborted();
+    yield line;
+  }
 }
 
 function planDiff({ store }: Context, asked: DiffBody): DiffPlan {
@@ -56,7 +69,7 @@ function planDiff({ store }: Context, asked: DiffBody): DiffPlan {
     );
   }
   const view = store.catalogue.mustGetView(asked.feature_view);
-  const version = store.catalogue.mustGetVersion(view, asked.version);
+  const version = store.catalogue.mustFindVersion(view, asked.version);
   const question = { ...resolveQuestion(asked, store, [version]), maxAge: maxAgeOf(asked, view) };
   return { store, view, version, from, to, question, minDistance };
 }

@@ -57,7 +57,7 @@ export async function entityRoutes(server: ApiServer, context: ReadContext): Pro
       const { version: versionName, dtype: askedDtype, ...asked } = request.query;
       const { view: viewName, entity_id } = request.params;
       const view = store.catalogue.mustGetView(viewName);
-      const version = store.catalogue.mustGetVersion(view, versionName);
+      const version = store.catalogue.mustFindVersion(view, versionName);
       const question = resolveQuestion(asked, store, [version]);
       const opened = store.version(view.name, version.version);
       const maxAge = maxAgeOf(asked, view);

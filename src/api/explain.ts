@@ -62,7 +62,7 @@ function showExplanation({ store, limits }: ReadContext, asked: ExplainBody): Ex
   }
   const entityId = parseEntityId(asked.entity_id);
   const view = store.catalogue.mustGetView(asked.feature_view);
-  const modelVersion = store.catalogue.mustGetVersion(view, asked.version);
+  const modelVersion = store.catalogue.mustFindVersion(view, asked.version);
   const { version } = modelVersion;
   const maxAge = maxAgeOf(asked, view);
   const question = { ...resolveQuestion(asked, store, [modelVersion]), maxAge };

@@ -48,7 +48,7 @@ export function planRevisions(
   store: Store,
 ): JoinPlan {
   const view = store.catalogue.mustGetView(asked.feature_view);
-  const version = store.catalogue.mustGetVersion(view, asked.version);
+  const version = store.catalogue.mustFindVersion(view, asked.version);
   const { knownAt, now, snapshot } = resolveQuestion(asked, store, [version]);
   const { dim, dtype } = version;
   const idColumn = view.join_key;
@@ -102,7 +102,7 @@ function parseRefs(
       );
     }
     const view = store.catalogue.mustGetView(groups.view!);
-    const version = store.catalogue.mustGetVersion(view, groups.version);
+    const version = store.catalogue.mustFindVersion(view, groups.version);
     const name = groups.name ?? part.trim();
     if (name.length > REF_NAME_MAX) {
       throw new TidemarkError(

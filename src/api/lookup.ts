@@ -61,7 +61,7 @@ export function resolveLookups(
   const names = new Set<string>();
   const asked = lookups.map((lookup) => {
     const view = store.catalogue.mustGetView(lookup.feature_view);
-    const version = store.catalogue.mustGetVersion(view, lookup.version);
+    const version = store.catalogue.mustFindVersion(view, lookup.version);
     const dtype = body.dtype ?? version.dtype;
     const name = lookup.name ?? view.name;
     if (names.has(name)) {

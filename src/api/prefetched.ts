@@ -45,7 +45,7 @@ async function bring(
   await Promise.all(
     looked.lookups.map(async ({ feature_view, version: name, entity_ids }) => {
       const view = store.catalogue.mustGetView(feature_view);
-      const version = store.catalogue.mustGetVersion(view, name);
+      const version = store.catalogue.mustFindVersion(view, name);
       const question = resolveQuestion(looked, store, [version]);
       const texts = readAskedIds(entity_ids, isPacked).texts();
       const ids = texts.filter((text) => text !== '');

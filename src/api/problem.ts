@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 
 import { type ErrorCode, TidemarkError } from '../ground/errors.ts';
+import type { GateResult } from '../store/catalogue.ts';
 import { ReadOnlyReplica } from '../store/leader.ts';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -20,6 +21,9 @@ const STATUSES: Record<ErrorCode, number> = {
   VERSION_NOT_FOUND: 404,
   VIEW_CONFLICT: 409,
   VERSION_REQUIRED: 422,
+  VERSION_IN_USE: 409,
+  NO_PREVIOUS: 409,
+  GATES_FAILED: 409,
   ENTITY_ERASED: 409,
   ERASURE_NOT_FOUND: 404,
   EXPORT_NOT_FOUND: 404,
@@ -89,6 +93,22 @@ export class PushRejected extends TidemarkError {
   }
 }
 
+/** What keeps a version from being promoted. */
+export class GatesFailed extends TidemarkError {
+  override name = 'GatesFailed';
+  readonly gates: readonly GateResult[];
+
+  constructor(name: string, gates: readonly GateResult[]) {
+    const failed = gates.filter(({ ok }) => !ok).map(({ gate, message }) => `${gate}: ${message}`);
+    super(
+      'GATES_FAILED',
+      `${name} does not pass ${failed.length} of ${gates.length} gates and was not promoted: ` +
+        failed.join('; '),
+    );
+    this.gates = gates;
+  }
+}
+
 /** What a request's parts had instead of what their schema says. */
 export class SchemaMisfit extends TidemarkError {
   override name = 'SchemaMisfit';
@@ -100,7 +120,7 @@ export class SchemaMisfit extends TidemarkError {
   }
 }
 
-/** RFC 9457, with the members that Tidemark adds: `code`, `errors`, `rejected` and `leader`. */
+/** RFC 9457, with the members that Tidemark adds: `code`, `errors`, `rejected`, `gates` and `leader`. */
 export interface Problem {
   type: string;
   title: string;
@@ -109,6 +129,8 @@ export interface Problem {
   code: ErrorCode;
   errors?: { path: string; message: string }[];
   rejected?: readonly Rejection[];
+  /** All gates, when one was not passed. */
+  gates?: readonly GateResult[];
   /** Where a read replica's writes belong. */
   leader?: string;
   /** The request's id, by which the log has it. */
@@ -125,6 +147,7 @@ export function problemOf(error: TidemarkError, instance?: string): Problem {
     code: error.code,
     ...(error instanceof SchemaMisfit && { errors: error.errors }),
     ...(error instanceof PushRejected && { rejected: error.rejected }),
+    ...(error instanceof GatesFailed && { gates: error.gates }),
     ...(error instanceof ReadOnlyReplica && { leader: error.leader }),
     ...(instance !== undefined && { instance }),
   };

@@ -32,6 +32,7 @@ import { openapiRoutes, opsRoutes } from './ops.ts';
 import { protect } from './protection.ts';
 import { pushRoutes } from './push-routes.ts';
 import { replicaRoutes } from './replica.ts';
+import { rolloutRoutes } from './rollout.ts';
 import type { ApiServer, Context, ReadContext } from './route.ts';
 import { scoreRoutes } from './score-routes.ts';
 import { timelineRoutes } from './timeline.ts';
@@ -54,6 +55,7 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
   await addOpenapi(server);
   await addRoutes(server, context, [
     viewRoutes,
+    rolloutRoutes,
     pushRoutes,
     ...READ_ROUTES,
     deleteRoutes,

@@ -83,7 +83,7 @@ function showTimeline({ store, limits }: ReadContext, asked: TimelineBody): Time
   const limit = limitOf(asked, limits);
   const view = store.catalogue.mustGetView(asked.feature_view);
   const { version, snapshot } = stateOf(asked, cursor);
-  const modelVersion = store.catalogue.mustGetVersion(view, version);
+  const modelVersion = store.catalogue.mustFindVersion(view, version);
   const resolved = resolveSnapshot({ at_snapshot: snapshot }, store, [modelVersion]);
   const opened = store.version(view.name, modelVersion.version);
   refuseBeforeHorizon(view.name, resolved, opened.horizon);

@@ -95,7 +95,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         tags,
         summary: 'Add a model version',
         description:
-          'Adds a model version to the view; `current` stays what it is. Repeating it is fine; what differs from the version as it is is refused.',
+          'Adds a model version to the view, as its `candidate`; `current` stays what it is. Repeating it is fine; what differs from the version as it is is refused.',
         params: z.strictObject({ view: viewRef }),
         body: versionBody,
         response: {
@@ -277,6 +277,7 @@ function showView(store: Store, view: FeatureView): FeatureViewAnswer {
       dim: version.dim,
       dtype: version.dtype,
       created_timestamp: formatInstant(version.created_timestamp),
+      kept_until: version.kept_until === undefined ? null : formatInstant(version.kept_until),
       model: version.model ?? null,
       ...(countsOf(store, view.name, version.version) ?? NOTHING),
     },

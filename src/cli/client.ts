@@ -22,6 +22,14 @@ import type {
 } from '../api/schemas/exports.ts';
 import type { LookupAnswer, lookupBody } from '../api/schemas/lookup.ts';
 import type { PushAnswer } from '../api/schemas/push.ts';
+import type {
+  AliasesAnswer,
+  GatesAnswer,
+  HistoryAnswer,
+  promoteBody,
+  PromotionAnswer,
+  whyBody,
+} from '../api/schemas/rollout.ts';
 import type { TimelineAnswer, timelineBody } from '../api/schemas/timeline.ts';
 import type { FeatureViewAnswer, viewBody } from '../api/schemas/views.ts';
 import { type Frame, readFrames } from '../store/change-frames.ts';
@@ -97,6 +105,37 @@ export class Client {
       method: 'PUT',
       body: JSON.stringify(settings),
     });
+  }
+
+  async gates(view: string, version: string): Promise<GatesAnswer> {
+    return this.json(`${versionPath(view, version)}/gates`);
+  }
+
+  async promoteVersion(
+    view: string,
+    version: string,
+    how: z.input<typeof promoteBody>,
+  ): Promise<PromotionAnswer> {
+    const body = JSON.stringify(how);
+    return this.json(`${versionPath(view, version)}/promote`, { method: 'POST', body });
+  }
+
+  async rollBack(view: string, why: z.input<typeof whyBody>): Promise<AliasesAnswer> {
+    const path = `/v1/feature-views/${encodeURIComponent(view)}/rollback`;
+    return this.json(path, { method: 'POST', body: JSON.stringify(why) });
+  }
+
+  async retire(
+    view: string,
+    version: string,
+    { reason }: z.input<typeof whyBody>,
+  ): Promise<AliasesAnswer> {
+    const query = reason === undefined ? '' : `?reason=${encodeURIComponent(reason)}`;
+    return this.json(`${versionPath(view, version)}${query}`, { method: 'DELETE' });
+  }
+
+  async history(view: string): Promise<HistoryAnswer> {
+    return this.json(`/v1/feature-views/${encodeURIComponent(view)}/history`);
   }
 
   /** `records` as NDJSON, passed on as they were written. */
@@ -337,4 +376,8 @@ function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
   if (!(cause instanceof Error)) return String(cause);
   return 'code' in cause && cause.message === '' ? String(cause.code) : cause.message;
+}
+
+function versionPath(view: string, version: string): string {
+  return `/v1/feature-views/${encodeURIComponent(view)}/versions/${encodeURIComponent(version)}`;
 }

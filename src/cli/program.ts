@@ -18,6 +18,12 @@ import { modelCommand } from './commands/model.ts';
 import { pushCommand } from './commands/push.ts';
 import { replicaCommand } from './commands/replica.ts';
 import { restoreCommand } from './commands/restore.ts';
+import {
+  historyCommand,
+  promoteCommand,
+  retireCommand,
+  rollbackCommand,
+} from './commands/rollout.ts';
 import { serveCommand } from './commands/serve.ts';
 import { timelineCommand } from './commands/timeline.ts';
 import { verifyCommand } from './commands/verify.ts';
@@ -58,6 +64,10 @@ function programOf(cli: Cli): Command {
     exportsCommand(cli),
     lakeCommand(cli),
     viewsCommand(cli),
+    promoteCommand(cli),
+    rollbackCommand(cli),
+    retireCommand(cli),
+    historyCommand(cli),
     modelCommand(cli),
     verifyCommand(cli),
     eraseCommand(cli),

@@ -27,6 +27,12 @@ export type ErrorCode =
   | 'VERSION_NOT_FOUND'
   /** What is asked differs from what the view or the version already is. */
   | 'VIEW_CONFLICT'
+  /** It is the view's current version: promote another one, or roll back, before it goes. */
+  | 'VERSION_IN_USE'
+  /** There is no previous version to roll back to. */
+  | 'NO_PREVIOUS'
+  /** The version does not pass all gates: `gates` says which, and what was measured. */
+  | 'GATES_FAILED'
   /** The entity was erased: nothing about it is stored until that is lifted. */
   | 'ENTITY_ERASED'
   /** There is no receipt of that name. */

@@ -1,5 +1,6 @@
 import type { CommitResult, DeadLetter, RevisionBatch } from '../store/batch.ts';
 import type { Store } from '../store/store.ts';
+import { nameOf } from '../store/versions.ts';
 import { type Chunk, outcomesOf } from './kafka/chunk.ts';
 import type { SourceConfig } from './source-config.ts';
 import type { SourceRecord } from './source-record.ts';
@@ -93,7 +94,7 @@ async function replayRun(
     const takenOut = left.map(({ position }) => position);
     // A copy of the files takes letters and revisions at different moments: not between these two.
     // Nobody's turn is waited with: it is taken within.
-    const isDone = await store.maintenance.run(view, async () => {
+    const isDone = await store.maintenance.run(nameOf(view, version), async () => {
       const chunk = await source.prepareAgain(records);
       const { rows, deadLetters, fields, skipped, release } = chunk;
       const request = { rows, deadLetters, takenOut, ...(fields && { fields }) };

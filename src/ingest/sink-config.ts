@@ -1,13 +1,13 @@
 import { z } from 'zod';
 
-import { isVersionName, isViewName } from '../store/catalogue.ts';
-import { name, topic } from './source-config.ts';
+import { isViewName } from '../store/catalogue.ts';
+import { name, topic, versionName } from './source-config.ts';
 
 /** A topic that the committed revisions of a model version go to. */
 export const sinkConfigSchema = z.strictObject({
   name,
   feature_view: z.string().refine(isViewName, { error: 'expected the name of a feature view' }),
-  version: z.string().refine(isVersionName, { error: 'expected the name of a model version' }),
+  version: versionName,
   topic,
   /** Where a sink begins of which no position is stored. */
   from: z.enum(['beginning', 'end']).default('beginning'),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { isAlias } from '../store/aliases.ts';
 import { isVersionName, isViewName } from '../store/catalogue.ts';
 import { completeMapping, type MappingConfig, mappingShape } from './formats/settings.ts';
 
@@ -17,11 +18,18 @@ export const topic = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, {
   error: 'expected the name of a Kafka topic: 1 to 249 letters, digits, ., _ or -',
 });
 
+/** Of a model version itself: what an alias names may be another one tomorrow (A14). */
+export const versionName = z
+  .string()
+  .refine((given) => isVersionName(given) && !isAlias(given), {
+    error: 'expected the name of a model version, which is no alias',
+  });
+
 const binding = {
   name,
   /** The feature view that the records belong to, and the model version, never an alias (A14). */
   feature_view: z.string().refine(isViewName, { error: 'expected the name of a feature view' }),
-  version: z.string().refine(isVersionName, { error: 'expected the name of a model version' }),
+  version: versionName,
   /** Where a partition starts that this source has never read. */
   from: z.enum(['beginning', 'end']).default('beginning'),
   /** First part of the consumer group's id; one group per source and model version (A12). */

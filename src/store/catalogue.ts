@@ -8,6 +8,7 @@ import { pack, unpack } from 'msgpackr';
 import { TidemarkError } from '../ground/errors.ts';
 import { excerpt } from '../ground/excerpt.ts';
 import type { Micros } from '../ground/time.ts';
+import { type Aliases, isAlias } from './aliases.ts';
 import { CheckedTable } from './checked-table.ts';
 import type { Dtype } from './dtype.ts';
 import { Environment } from './environment.ts';
@@ -40,6 +41,8 @@ export interface ModelVersion {
   created_timestamp: Micros;
   /** When it was made; absent where that was before it was noted. Another one may have had its name. */
   created_seq?: number;
+  /** It answered before, and may be retired from then on; absent: not by itself. */
+  kept_until?: Micros;
   model?: ModelBinding;
 }
 
@@ -52,8 +55,7 @@ export interface FeatureView {
   created_timestamp: Micros;
   /** By version; never empty. */
   versions: Record<string, ModelVersion>;
-  /** The version that answers where none is named. */
-  aliases: { current: string };
+  aliases: Aliases;
   /** How old an answer may be where a question does not say, µs (A6); absent: any age. */
   max_age?: number;
   /** How far back it can be asked, µs (A10); absent: for ever. */
@@ -66,9 +68,39 @@ export interface FeatureView {
 
 /** What happened to the catalogue, in the order of the seqs that it has in common with revisions. */
 export type CatalogueEvent =
-  | (Moment & { type: 'view' | 'horizon'; view: FeatureView })
+  | ViewEvent
   | (Moment & { type: 'view_dropped'; view: string })
   | (Moment & ErasureEvent);
+
+/** How a view came to be as it now is. */
+export type ViewChange =
+  | { type: 'view' | 'horizon' }
+  | { type: 'promoted' | 'rolled_back' | 'version_retired'; audit: Audit };
+
+/** Why a version became another's successor, or went. */
+export interface Audit {
+  /** The one that was promoted, rolled back to, or retired. */
+  version: string;
+  /** What was looked at beforehand. */
+  gates?: readonly GateResult[];
+  /** It was promoted although a gate was not passed. */
+  forced?: boolean;
+  /** As given by whoever asked for it. */
+  reason?: string;
+}
+
+/** What a gate found of a version that is to be promoted. */
+export interface GateResult {
+  gate: string;
+  ok: boolean;
+  /** What was measured, and what it is held against; null where that is no number. */
+  value: number | null;
+  bound: number | null;
+  message: string;
+}
+
+/** A change of a view, with what it was from then on. */
+export type ViewEvent = Moment & ViewChange & { view: FeatureView };
 
 export interface ErasureEvent {
   type: 'erased' | 'erasure_lifted';
@@ -289,6 +321,31 @@ export class Catalogue {
     return version;
   }
 
+  /** The same, by an alias too. Throws VERSION_NOT_FOUND, also where the view has none of that alias. */
+  mustFindVersion(view: FeatureView, name?: string): ModelVersion {
+    if (name === undefined || Object.hasOwn(view.versions, name) || !isAlias(name)) {
+      return this.mustGetVersion(view, name);
+    }
+    const version = view.aliases[name];
+    if (version !== undefined) return this.mustGetVersion(view, version);
+    throw new TidemarkError(
+      'VERSION_NOT_FOUND',
+      `the feature view ${view.name} has no ${name} version now, ` +
+        `it has ${Object.keys(view.versions).join(', ')}`,
+    );
+  }
+
+  /** What became of the view since it was made, in order, but for its horizon. */
+  history(name: string): ViewEvent[] {
+    let events: ViewEvent[] = [];
+    for (const event of [...this.firstEvents(), ...this.allEvents()]) {
+      if ('scope' in event || event.type === 'horizon') continue;
+      if (event.type === 'view_dropped') events = event.view === name ? [] : events;
+      else if (event.view.name === name) events.push(event);
+    }
+    return events;
+  }
+
   /** Gives a new store its name and its key. */
   prepare(): void {
     if (this.meta.get(LINEAGE) !== undefined) return;
@@ -300,12 +357,32 @@ export class Catalogue {
   }
 
   /** Stores the view as it now is; durable on return. `at`: when that came to be. */
-  put(view: FeatureView, at: Moment, type: 'view' | 'horizon' = 'view'): void {
+  put(view: FeatureView, at: Moment, change: ViewChange = { type: 'view' }): void {
     this.environment.commitSync(() => {
       this.viewTable.put(view.name, pack(view));
-      // A drop of that name that could not be finished must not take the new view's files.
+      // A drop of that name that could not be finished must not take the new files.
       this.dropped.remove(view.name);
-      this.addEvent({ ...at, type, view });
+      for (const version of Object.keys(view.versions)) {
+        this.dropped.remove(`${view.name}/${version}`);
+      }
+      this.addEvent({ ...at, ...change, view });
+    });
+    this.byName.set(view.name, view);
+  }
+
+  /**
+   * Stores the view without versions that it had; `finishDrop` unlinks their files, here or at the
+   * next start.
+   */
+  retire(view: FeatureView, gone: readonly string[], at: Moment, change: ViewChange): void {
+    this.environment.commitSync(() => {
+      this.viewTable.put(view.name, pack(view));
+      for (const version of gone) {
+        this.dropped.put(`${view.name}/${version}`, new Uint8Array(1));
+        this.generationTable.remove(`${view.name}/${version}`);
+        this.meta.remove(goldenKey(view.name, version));
+      }
+      this.addEvent({ ...at, ...change, view });
     });
     this.byName.set(view.name, view);
   }
@@ -425,8 +502,7 @@ export class Catalogue {
   /** The erased set as the events have made it. */
   erasures(): Erasures {
     const erasures = new Erasures(this.erasureKey());
-    for (const { value } of this.eventTable.entries(EVENTS_PAGE)) {
-      const event = unpack(value) as CatalogueEvent;
+    for (const event of this.allEvents()) {
       if (event.type === 'erased') erasures.add(event.scope, unpackHashes(event.hashes));
       if (event.type === 'erasure_lifted') erasures.remove(event.scope, unpackHashes(event.hashes));
     }
@@ -440,10 +516,15 @@ export class Catalogue {
     return all.slice(first);
   }
 
+  private *allEvents(): Iterable<CatalogueEvent> {
+    for (const { value } of this.eventTable.entries(EVENTS_PAGE)) {
+      yield unpack(value) as CatalogueEvent;
+    }
+  }
+
   private readErased(): ErasedAt[] {
     const found: ErasedAt[] = [];
-    for (const { value } of this.eventTable.entries(EVENTS_PAGE)) {
-      const event = unpack(value) as CatalogueEvent;
+    for (const event of this.allEvents()) {
       if (event.type !== 'erased') continue;
       const { seq, created, scope } = event;
       found.push({ seq, created, scope });
@@ -647,12 +728,13 @@ export class Catalogue {
     }
   }
 
-  /** Unlinks the files of a dropped view, which nobody has open any more. */
-  async finishDrop(name: string): Promise<void> {
-    await rm(this.folder(name), { recursive: true, force: true });
+  /** Unlinks the files of a dropped view, or of a version of it, which nobody has open any more. */
+  async finishDrop(view: string, version?: string): Promise<void> {
+    const name = version === undefined ? view : `${view}/${version}`;
+    await rm(this.folder(view, version), { recursive: true, force: true });
     this.environment.commitSync(() => this.dropped.remove(name));
     for (const each of this.withOldFiles) {
-      if (each.startsWith(`${name}/`)) this.withOldFiles.delete(each);
+      if (each === name || each.startsWith(`${name}/`)) this.withOldFiles.delete(each);
     }
   }
 

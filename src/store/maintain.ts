@@ -4,6 +4,7 @@ import { deadShare } from './dead-share.ts';
 import { NO_HORIZON } from './horizon.ts';
 import type { Store } from './store.ts';
 import type { VersionStore } from './version-store.ts';
+import { nameOf } from './versions.ts';
 
 export interface MaintenanceSettings {
   /** Compact a version past this share of dead bytes, from 0 to 1. */
@@ -102,7 +103,7 @@ async function maintainVersion(
   const isLeft = erasedAt <= store.clock() - settings.erasedWithin;
   const isClean = erasedAt === Number.POSITIVE_INFINITY && version.horizon === NO_HORIZON;
   if (!isClean) {
-    found.dead_share = await store.maintenance.run(view, async (signal) =>
+    found.dead_share = await store.maintenance.run(nameOf(view, name), async (signal) =>
       deadShare(version, signal),
     );
   }

@@ -17,7 +17,7 @@ export class Maintenance {
 
   /**
    * Runs `work` when those before it are done. Its signal is aborted when the store closes, or when
-   * `what` (a view, where it is about one) is dropped.
+   * `what` (a model version, where it is about one) goes.
    */
   async run<T>(what: string | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     this.waiting++;
@@ -38,13 +38,15 @@ export class Maintenance {
     }
   }
 
-  /** Ends the works about `what` that were asked so far, and resolves when they have ended. */
-  async stop(what: string): Promise<void> {
+  /** Ends the works about those versions that were asked so far, and resolves when they have ended. */
+  async stop(names: readonly string[]): Promise<void> {
     if (!this.busy) return;
-    const reason = `the feature view ${what} is being dropped`;
-    this.controllerOf(what).abort(new TidemarkError('VIEW_NOT_FOUND', reason));
+    for (const name of names) {
+      const reason = new TidemarkError('VERSION_NOT_FOUND', `the model version ${name} is gone`);
+      this.controllerOf(name).abort(reason);
+    }
     await this.last;
-    this.stopped.delete(what);
+    for (const name of names) this.stopped.delete(name);
   }
 
   /** Ends all works for good. */

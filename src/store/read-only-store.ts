@@ -229,9 +229,8 @@ export class ReadOnlyStore implements ReadStore {
     const gone = new Set(versions.keys());
     for (const view of catalogue.views()) {
       for (const version of Object.keys(view.versions)) {
-        const name = nameOf(view.name, version);
-        gone.delete(name);
-        this.takeVersion(opened, view, version);
+        const isThere = this.takeVersion(opened, view, version);
+        if (isThere) gone.delete(nameOf(view.name, version));
       }
     }
     for (const name of gone) {
@@ -240,14 +239,15 @@ export class ReadOnlyStore implements ReadStore {
     }
   }
 
-  private takeVersion(opened: Opened, view: FeatureView, version: string): void {
+  /** False where its files are gone: the catalogue has gone on, and says so with a later snapshot. */
+  private takeVersion(opened: Opened, view: FeatureView, version: string): boolean {
     const { catalogue, versions, erasures } = opened;
     const name = nameOf(view.name, version);
     const { number } = catalogue.generation(view.name, version);
     const { dim, dtype, created_seq: made = 0 } = view.versions[version]!;
     const files = `${made}/${number}`;
     const before = versions.get(name);
-    if (before?.files === files) return;
+    if (before?.files === files) return true;
     const folder = catalogue.folder(view.name, version, number);
     let fresh: VersionFiles;
     try {
@@ -255,9 +255,11 @@ export class ReadOnlyStore implements ReadStore {
     } catch (error) {
       // Compaction has put others in their place meanwhile, or the view is gone.
       catalogue.refresh();
-      if (catalogue.generation(view.name, version).number === number) throw error;
-      this.takeVersion(opened, view, version);
-      return;
+      if (catalogue.generation(view.name, version).number !== number) {
+        return this.takeVersion(opened, view, version);
+      }
+      if (catalogue.lastEvent() > opened.lastEvent) return false;
+      throw error;
     }
     // What was erased before a version was made never came into it.
     const erasedUpTo = Math.max(fresh.erasedUpTo(), made);
@@ -265,7 +267,7 @@ export class ReadOnlyStore implements ReadStore {
     if (before !== undefined && before.files.startsWith(`${made}/`)) {
       this.letGo(before.store.switchTo(fresh));
       Object.assign(before, read);
-      return;
+      return true;
     }
     if (before !== undefined) this.letGo(before.store);
     const isSettled = (): boolean => entry.erasedUpTo >= opened.lastErasure;
@@ -277,6 +279,7 @@ export class ReadOnlyStore implements ReadStore {
     );
     const entry: OpenVersion = { ...read, store };
     versions.set(name, entry);
+    return true;
   }
 
   private letGo(files: { close(): Promise<void> }): void {

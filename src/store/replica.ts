@@ -6,6 +6,7 @@ import type {
   FeatureView,
   Following,
   Moment,
+  ViewChange,
 } from './catalogue.ts';
 import type { Change } from './change-log.ts';
 import { NotFlushed } from './environment.ts';
@@ -26,7 +27,7 @@ import type { Maintenance } from './maintenance.ts';
 import { replay } from './replay.ts';
 import { followOffsets, truncate, vectorsAbove } from './truncate.ts';
 import type { VersionStore } from './version-store.ts';
-import type { Versions } from './versions.ts';
+import { nameOf, type Versions } from './versions.ts';
 import { unavailable, type Writer } from './writer.ts';
 
 /** The parts of a store that following moves. */
@@ -239,7 +240,8 @@ export class Replica {
       else await dropped;
     } else {
       await versions.dropped(event.view.name);
-      this.takeView(event.view, { seq, created }, event.type);
+      const { seq: _seq, created: _created, view, ...change } = event;
+      await this.takeView(view, { seq, created }, change);
     }
   }
 
@@ -273,13 +275,22 @@ export class Replica {
     });
   }
 
-  private takeView(view: FeatureView, at: Moment, type: 'view' | 'horizon'): void {
-    const { catalogue, versions } = this.parts;
+  private async takeView(view: FeatureView, at: Moment, change: ViewChange): Promise<void> {
+    const { catalogue, versions, maintenance, writer } = this.parts;
     const existing = catalogue.view(view.name)?.versions ?? {};
+    const gone = Object.keys(existing).filter((name) => !Object.hasOwn(view.versions, name));
+    if (gone.length > 0) {
+      // As with a view that was dropped.
+      const retired = versions.retire(view, gone, at, change, maintenance, writer);
+      if (versions.isDropping(nameOf(view.name, gone[0]!))) retired.catch(() => {});
+      else await retired;
+      return;
+    }
     const added = Object.values(view.versions).filter(
       ({ version }) => !Object.hasOwn(existing, version),
     );
-    versions.add(view, added, at, type);
+    for (const { version } of added) await versions.dropped(nameOf(view.name, version));
+    versions.add(view, added, at, change);
   }
 
   /** The greatest created time that may be here: what a horizon closed is as good as used. */

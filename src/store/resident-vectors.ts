@@ -4,6 +4,8 @@ import type { ResidentBudget } from './resident-budget.ts';
 const NOBODY = -1;
 /** Ids from here on are not kept: whole numbers of 32 bits are what the engine is fast at. */
 const ID_END = 2 ** 31 - 1;
+/** A buffer is copied from by an offset of 32 bits: beyond, it would be the bytes of another vector. */
+const SLAB_BYTES_MAX = 2 ** 31;
 
 /**
  * Vectors of a version in memory of the process: a copy out of it takes less than a read through
@@ -18,7 +20,9 @@ export class ResidentVectors {
   private budget: ResidentBudget;
   /** Whose vector each slot has: its id, +1. */
   private owners: Int32Array;
-  private vectors: Buffer;
+  private slabs: Buffer[];
+  /** A slab has a power of two of slots: these bits of a slot say where in it, those above which. */
+  private slabBits: number;
   /** How many slots have memory. */
   private taken = 0;
 
@@ -30,7 +34,8 @@ export class ResidentVectors {
     // Address space: memory is taken page by page as it is written to. Shared, as it is of no other
     // thread, because the engine counts what is not as if all of it were used.
     this.owners = new Int32Array(new SharedArrayBuffer(this.slots * 4));
-    this.vectors = Buffer.from(new SharedArrayBuffer(this.slots * vectorBytes));
+    this.slabBits = Math.floor(Math.log2(SLAB_BYTES_MAX / vectorBytes));
+    this.slabs = slabsOf(this.slots, 2 ** this.slabBits, vectorBytes);
   }
 
   /** Whether the vector is here. */
@@ -41,8 +46,9 @@ export class ResidentVectors {
   /** Copies the vector to byte `at` of `out`; false where it is not here. */
   copyInto(id: number, out: Uint8Array, at: number): boolean {
     if (!this.has(id)) return false;
-    const from = ((id | 0) % this.slots) * this.vectorBytes;
-    this.vectors.copy(out, at, from, from + this.vectorBytes);
+    const slot = (id | 0) % this.slots;
+    const from = this.startOf(slot);
+    this.slabOf(slot).copy(out, at, from, from + this.vectorBytes);
     return true;
   }
 
@@ -55,7 +61,7 @@ export class ResidentVectors {
       if (!budget.take(vectorBytes)) return;
       this.taken++;
     }
-    this.vectors.set(vector, slot * vectorBytes);
+    this.slabOf(slot).set(vector, this.startOf(slot));
     owners[slot] = id + 1;
   }
 
@@ -64,11 +70,29 @@ export class ResidentVectors {
     if (!this.has(id)) return;
     const slot = id % this.slots;
     this.owners[slot] = NOBODY;
-    this.vectors.fill(0, slot * this.vectorBytes, (slot + 1) * this.vectorBytes);
+    const from = this.startOf(slot);
+    this.slabOf(slot).fill(0, from, from + this.vectorBytes);
   }
 
   /** Gives its memory up. */
   close(): void {
     for (; this.taken > 0; this.taken--) this.budget.giveBack(this.vectorBytes);
   }
+
+  private slabOf(slot: number): Buffer {
+    return this.slabs[slot >>> this.slabBits]!;
+  }
+
+  /** Where in its slab the slot's vector begins. */
+  private startOf(slot: number): number {
+    return (slot & ((1 << this.slabBits) - 1)) * this.vectorBytes;
+  }
+}
+
+/** Memory for so many slots, so many of them in a slab. */
+function slabsOf(slots: number, each: number, vectorBytes: number): Buffer[] {
+  return Array.from({ length: Math.ceil(slots / each) }, (_, at) => {
+    const count = Math.min(each, slots - at * each);
+    return Buffer.from(new SharedArrayBuffer(count * vectorBytes));
+  });
 }

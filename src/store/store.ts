@@ -3,9 +3,11 @@ import { rmSync } from 'node:fs';
 
 import { TidemarkError } from '../ground/errors.ts';
 import type { Micros } from '../ground/time.ts';
+import { promoted, rolledBack, withoutVersion, withVersion } from './aliases.ts';
 import { backUp, type BackupProgress } from './backup.ts';
 import type { CommitRequest, CommitResult } from './batch.ts';
 import {
+  type Audit,
   Catalogue,
   type Erasure,
   type FeatureView,
@@ -57,6 +59,18 @@ export interface Store {
   createView(view: FeatureView): void;
   /** Adds a version that the view does not have, durable on return. Throws STORE_UNAVAILABLE. */
   addVersion(view: string, version: ModelVersion): void;
+  /**
+   * Has the version answer where none is named, from the next read on; nothing where it does already.
+   * Resolves when a snapshot says so. Rejects with VERSION_NOT_FOUND, STORE_UNAVAILABLE.
+   */
+  promote(view: string, version: string, why: Promotion): Promise<void>;
+  /** Has the previous version answer again, likewise. Rejects with NO_PREVIOUS, STORE_UNAVAILABLE. */
+  rollBack(view: string, why: Why): Promise<void>;
+  /**
+   * Drops a version with all that it holds: at once for whoever asks for it. Resolves when its files
+   * are unlinked. Rejects with VERSION_IN_USE for the current one.
+   */
+  retire(view: string, version: string, why: Why): Promise<void>;
   /** Changes the settings of a view; undefined takes one away. Durable on return. */
   changeView(view: string, settings: ViewSettings): void;
   /** Drops a view with all that it holds. */
@@ -113,6 +127,13 @@ export type ReadStore = Pick<
 export interface StoreOptions {
   /** Memory for what lookups have read, so that they find it again without the file; none by default. */
   residentBytes?: number;
+}
+
+export type Why = Pick<Audit, 'reason'>;
+
+export interface Promotion extends Omit<Audit, 'version'> {
+  /** When the version that is current until now may be retired; undefined: not by itself. */
+  kept_until: Micros | undefined;
 }
 
 export type ViewSettings = Pick<FeatureView, 'max_age' | 'retention' | 'history'>;
@@ -272,10 +293,43 @@ function open(
       const folded = added.version.toLowerCase();
       const alike = Object.keys(view.versions).find((each) => each.toLowerCase() === folded);
       if (alike !== undefined) throw isThere(nameOf(name, alike));
+      if (versions.isDropping(nameOf(name, added.version))) {
+        throw new TidemarkError(
+          'STORE_UNAVAILABLE',
+          `${nameOf(name, added.version)} is being retired: try again after a moment`,
+        );
+      }
       const at = writer.takeMoment();
       const made = madeAt(added, at);
-      const all = [...Object.values(view.versions), made];
-      versions.add({ ...view, versions: byVersion(all) }, [made], at);
+      versions.add(withVersion(view, made), [made], at);
+    },
+    async promote(name, version, { kept_until, ...why }) {
+      refuseReplica();
+      const view = catalogue.mustGetView(name);
+      catalogue.mustGetVersion(view, version);
+      if (view.aliases.current === version) return;
+      const audit = { version, ...why };
+      const at = writer.takeMoment();
+      versions.add(promoted(view, version, kept_until), [], at, { type: 'promoted', audit });
+      await writer.reach(at.seq);
+    },
+    async rollBack(name, why) {
+      refuseReplica();
+      const next = rolledBack(catalogue.mustGetView(name));
+      const audit = { version: next.aliases.current, ...why };
+      const at = writer.takeMoment();
+      versions.add(next, [], at, { type: 'rolled_back', audit });
+      await writer.reach(at.seq);
+    },
+    async retire(name, version, why) {
+      refuseReplica();
+      const view = catalogue.mustGetView(name);
+      catalogue.mustGetVersion(view, version);
+      const next = withoutVersion(view, version);
+      const at = writer.takeMoment();
+      const change = { type: 'version_retired' as const, audit: { version, ...why } };
+      await versions.retire(next, [version], at, change, maintenance, writer);
+      erased.noteCompacted(writer);
     },
     changeView(name, settings) {
       refuseReplica();
@@ -345,12 +399,14 @@ function open(
         writer.closeCreated(moment);
         const logs = Object.keys(view.versions).map((each) => versions.mustGet(name, each).log);
         const seq = Math.max(before.seq, ...logs.map((log) => log.lastCreatedBy(moment)));
-        versions.add({ ...view, horizon: { moment, seq } }, [], writer.takeMoment(), 'horizon');
+        versions.add({ ...view, horizon: { moment, seq } }, [], writer.takeMoment(), {
+          type: 'horizon',
+        });
       });
     },
     async compact(view, name, onProgress) {
       const version = versions.mustGet(view, name);
-      return maintenance.run(view, async (signal) => {
+      return maintenance.run(nameOf(view, name), async (signal) => {
         await removeErased(signal, version);
         const upTo = erased.goneUpTo(version);
         const done = await compactVersion(catalogue, writer, version, upTo, signal, onProgress);
@@ -370,9 +426,11 @@ function open(
     async maintain(settings) {
       return maintain(store, () => versions.all(), settings, {
         removeErased: async (version) =>
-          maintenance.run(version.view, async (signal) => removeErased(signal, version)),
+          maintenance.run(nameOf(version.view, version.version), async (signal) =>
+            removeErased(signal, version),
+          ),
         unlink: async ({ view, version }) =>
-          maintenance.run(view, async () => {
+          maintenance.run(nameOf(view, version), async () => {
             if (catalogue.hasOldFiles(view, version)) await catalogue.unlinkOldFiles(view, version);
             erased.noteCompacted(writer);
           }),

@@ -2,7 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
-import type { Catalogue, FeatureView, ModelVersion, Moment } from './catalogue.ts';
+import type { Catalogue, FeatureView, ModelVersion, Moment, ViewChange } from './catalogue.ts';
 import { DATA_FILE } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
 import { formatOf, raiseFormat } from './format.ts';
@@ -16,7 +16,7 @@ import { unavailable, type Writer } from './writer.ts';
 
 /** The model versions of a store that are open: all that the catalogue has. */
 export class Versions {
-  /** Views that are gone, and whose files are not yet; each ends with them. */
+  /** Views and versions that are gone, and whose files are not yet; each ends with them. */
   private dropping = new Map<string, Promise<void>>();
   private byName = new Map<string, VersionStore>();
   private catalogue: Catalogue;
@@ -52,25 +52,23 @@ export class Versions {
     return found;
   }
 
-  isDropping(view: string): boolean {
-    return this.dropping.has(view);
+  /** `name`: of a view, or of a version (`nameOf`). */
+  isDropping(name: string): boolean {
+    // Names that differ in case alone are one folder on some disks.
+    const folded = name.toLowerCase();
+    return this.dropping.keys().some((each) => each.toLowerCase() === folded);
   }
 
-  /** Resolves when no files are left of a view of that name that was dropped, or none can be unlinked. */
-  async dropped(view: string): Promise<void> {
-    await this.dropping.get(view)?.catch(() => {});
+  /** Resolves when no files are left of what had that name and is gone, or none can be unlinked. */
+  async dropped(name: string): Promise<void> {
+    await this.dropping.get(name)?.catch(() => {});
   }
 
   /**
    * Opens the versions that are new in the view, and stores the view; all of it or nothing.
    * Throws STORE_UNAVAILABLE.
    */
-  add(
-    view: FeatureView,
-    added: readonly ModelVersion[],
-    at: Moment,
-    type: 'view' | 'horizon' = 'view',
-  ): void {
+  add(view: FeatureView, added: readonly ModelVersion[], at: Moment, change?: ViewChange): void {
     const { catalogue } = this;
     try {
       for (const version of added) {
@@ -86,7 +84,7 @@ export class Versions {
         this.erased.begin(this.open(view, version));
       }
       if (added.length > 0) raiseFormat(catalogue.directory, formatOf([view]));
-      catalogue.put(view, at, type);
+      catalogue.put(view, at, change);
     } catch (error) {
       for (const { version } of added) {
         const name = nameOf(view.name, version);
@@ -105,33 +103,66 @@ export class Versions {
     writer: Writer,
   ): Promise<void> {
     const names = Object.keys(view.versions).map((name) => nameOf(view.name, name));
-    const dropped = names.flatMap((name) => this.byName.get(name) ?? []);
+    await this.letGo([view.name], names, maintenance, writer, {
+      forget: () => this.catalogue.drop(view.name, at),
+      unlink: async () => {
+        const before = [...this.dropping].filter(([name]) => name.startsWith(`${view.name}@`));
+        await Promise.allSettled(before.map(([, done]) => done));
+        await this.catalogue.finishDrop(view.name);
+      },
+    });
+  }
+
+  /**
+   * Forgets versions of a view at once; `view`: what it is without them. Resolves when their files
+   * are unlinked. Rejects with STORE_UNAVAILABLE.
+   */
+  async retire(
+    view: FeatureView,
+    gone: readonly string[],
+    at: Moment,
+    change: ViewChange,
+    maintenance: Maintenance,
+    writer: Writer,
+  ): Promise<void> {
+    const names = gone.map((name) => nameOf(view.name, name));
+    await this.letGo(names, names, maintenance, writer, {
+      forget: () => this.catalogue.retire(view, gone, at, change),
+      unlink: async () => {
+        for (const name of gone) await this.catalogue.finishDrop(view.name, name);
+      },
+    });
+  }
+
+  /** `what`: names that are not to be given again before the files are unlinked. */
+  private async letGo(
+    what: readonly string[],
+    names: readonly string[],
+    maintenance: Maintenance,
+    writer: Writer,
+    { forget, unlink }: { forget: () => void; unlink: () => Promise<void> },
+  ): Promise<void> {
+    const gone = names.flatMap((name) => this.byName.get(name) ?? []);
     // From here on it is gone: no new commit finds it, and those on their way finish first.
     try {
-      this.catalogue.drop(view.name, at);
+      forget();
     } catch (error) {
       throw unavailable(error);
     }
     for (const name of names) this.byName.delete(name);
-    const done = this.unlink(view.name, dropped, maintenance, writer);
-    this.dropping.set(view.name, done);
+    const closed = async (): Promise<void> => {
+      try {
+        await maintenance.stop(names);
+        await writer.drain();
+        for (const version of gone) await version.close();
+        await unlink();
+      } finally {
+        for (const name of what) this.dropping.delete(name);
+      }
+    };
+    const done = closed();
+    for (const name of what) this.dropping.set(name, done);
     await done;
-  }
-
-  private async unlink(
-    view: string,
-    dropped: readonly VersionStore[],
-    maintenance: Maintenance,
-    writer: Writer,
-  ): Promise<void> {
-    try {
-      await maintenance.stop(view);
-      await writer.drain();
-      for (const gone of dropped) await gone.close();
-      await this.catalogue.finishDrop(view);
-    } finally {
-      this.dropping.delete(view);
-    }
   }
 
   /** `isSound`: all that was committed can be brought to the disk. */

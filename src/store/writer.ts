@@ -107,9 +107,20 @@ export class Writer {
     );
   }
 
-  /** Resolves when the watermark moves next. */
+  /** Resolves when the watermark moves next, or when it never will again. */
   async nextMove(): Promise<void> {
     await this.moved.promise;
+  }
+
+  /**
+   * Resolves when what took that seq is in every snapshot from then on. Rejects with
+   * STORE_UNAVAILABLE where it will not be before a restart.
+   */
+  async reach(seq: number): Promise<void> {
+    while (this.durable < seq) {
+      if (this.broken !== undefined) throw unavailable(this.broken);
+      await this.nextMove();
+    }
   }
 
   /**
@@ -188,6 +199,7 @@ export class Writer {
   /** What is on the disk is unknown now: nothing more is written, or counts as durable. */
   fail(error: unknown): void {
     this.broken ??= error;
+    this.wake();
   }
 
   /**
@@ -341,6 +353,10 @@ export class Writer {
   private advance(upTo: number): void {
     if (upTo <= this.durable) return;
     this.durable = upTo;
+    this.wake();
+  }
+
+  private wake(): void {
     const { resolve } = this.moved;
     this.moved = Promise.withResolvers();
     resolve();

@@ -53,6 +53,7 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
     store,
     limits: limitsSchema.parse({}),
     bindModel,
+    checkGates: async () => [],
     addTexts,
     embed: async () => {
       throw new Error('no test of the API alone has models');

@@ -21,6 +21,7 @@ test('a view is created once, and creating it again just so changes nothing', as
         dim: 2,
         dtype: 'float32',
         created_timestamp: NOW,
+        kept_until: null,
         model: null,
         entities: 0,
         revisions: 0,
@@ -85,7 +86,7 @@ test('a version is added beside the current one, once', async () => {
   const version = { version: 'v2', dim: 3, dtype: 'float16' };
   const first = await api.send('POST', '/v1/feature-views/job/versions', version);
   expect(first.status).toBe(201);
-  expect(first.body.aliases).toEqual({ current: 'v1' });
+  expect(first.body.aliases).toEqual({ current: 'v1', candidate: 'v2' });
   expect(Object.keys(first.body.versions as object)).toEqual(['v1', 'v2']);
   const again = await api.send('POST', '/v1/feature-views/job/versions', version);
   expect(again.status).toBe(200);

@@ -30,6 +30,7 @@ export const changeLinesText = z.unknown().meta({
     'One change a line, in the order of `seq`, each with `seq`, `type` and `created_timestamp`.\n\n' +
     '- `revision`: `feature_view`, `version`, `entity_id`, `event_timestamp`, `known_timestamp`, `deleted`, `vector_id` (null for a delete), `source` (`{source, topic, partition, offset}`, null for what came by REST) and, when asked for, `vector` (`dim` numbers, or null; of int8 with their `scale` beside).\n' +
     '- `view`, the view was made or changed: `feature_view`, `entity`, `join_key`, `max_age`, `retention`, `aliases`, `versions`.\n' +
+    '- `promoted`, `rolled_back` and `version_retired`: the same, with `audit`: which version, and why.\n' +
     '- `horizon`, retention has come to `horizon`: `feature_view`.\n' +
     '- `view_dropped`: `feature_view`.\n' +
     '- `erased` and `erasure_lifted`: `entity`, `feature_view` (null for all of the entity type) and `hashes`, keyed hashes of the ids in hex. The ids themselves are nowhere.\n' +

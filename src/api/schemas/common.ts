@@ -4,6 +4,7 @@ import '../../ground/schema-words.ts';
 import { parseDuration } from '../../ground/duration.ts';
 import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
 import { parseInstant } from '../../ground/time.ts';
+import { isAlias } from '../../store/aliases.ts';
 import { isVersionName, isViewName } from '../../store/catalogue.ts';
 import { parseEntityId } from '../../store/entity-id.ts';
 import { ANY_AGE, BOUNDARIES, KNOWLEDGE } from '../../timetravel/question.ts';
@@ -34,6 +35,7 @@ export const viewName = z
 export const versionName = z
   .string()
   .refine(isVersionName, 'expected letters, digits, _, - and ., at most 63, the first no sign')
+  .refine((name) => !isAlias(name), 'expected a name, current, candidate and previous are aliases')
   .meta({
     description: 'Letters, digits, `_`, `-` and `.`, at most 63; the first is a letter or a digit.',
     examples: ['v1'],
@@ -42,7 +44,8 @@ export const versionName = z
 /** A reference to a view or a version that need not exist. */
 export const viewRef = z.string().meta({ description: 'A feature view.', examples: ['job'] });
 export const versionRef = z.string().meta({
-  description: 'A model version of the view; the one that `current` names where it is left out.',
+  description:
+    'A model version of the view, by its name, or as `current`, `candidate` or `previous`; the one that `current` names where it is left out.',
   examples: ['v1'],
 });
 
@@ -197,6 +200,16 @@ export const rejection = z
   })
   .meta({ id: 'Rejection' });
 
+export const gateResult = z
+  .strictObject({
+    gate: z.string(),
+    ok: z.boolean(),
+    value: z.number().nullable().describe('What was measured; null where that is no number.'),
+    bound: z.number().nullable().describe('What it is held against.'),
+    message: z.string(),
+  })
+  .meta({ id: 'Gate', description: 'What was looked at before a version is promoted.' });
+
 const problem = z
   .strictObject({
     type: z.string(),
@@ -209,6 +222,7 @@ const problem = z
       .optional()
       .describe('The places that do not fit the schema: `body/…`, `query/…`, `path/…`.'),
     rejected: z.array(rejection).optional().describe('Of an atomic push: its bad records.'),
+    gates: z.array(gateResult).optional().describe('Of a promotion: what was looked at.'),
     leader: z.string().optional().describe('Of a read replica: where its writes belong.'),
     instance: z.string().optional().describe('The id of the request, by which the log has it.'),
   })

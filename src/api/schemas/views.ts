@@ -94,6 +94,9 @@ const modelVersion = z
     dim,
     dtype,
     created_timestamp: instantText,
+    kept_until: instantText
+      .nullable()
+      .describe('It answered before, and is retired by itself from then on; null: it is not.'),
     model: z
       .strictObject({
         name: z.string(),
@@ -110,6 +113,17 @@ const modelVersion = z
   })
   .meta({ id: 'ModelVersion' });
 
+export const aliases = z
+  .strictObject({
+    current: z.string().describe('Answers where none is named.'),
+    candidate: z
+      .string()
+      .optional()
+      .describe('Was added last, and did not answer yet, or no more.'),
+    previous: z.string().optional().describe('Answered before; what a rollback goes back to.'),
+  })
+  .meta({ id: 'Aliases', description: 'What the versions of a view are to each other.' });
+
 export const featureView = z
   .strictObject({
     feature_view: z.string(),
@@ -122,7 +136,7 @@ export const featureView = z
     horizon: instantText
       .nullable()
       .describe('What lies before it cannot be asked any more; null where all can.'),
-    aliases: z.strictObject({ current: z.string().describe('Answers where none is named.') }),
+    aliases,
     versions: z.record(z.string(), modelVersion).describe('By name.'),
   })
   .meta({ id: 'FeatureView' });

@@ -38,7 +38,7 @@ const HEADS = [
   'BYTES',
 ];
 
-/** One for each model version; a star marks the one that answers where none is named. */
+/** One for each model version, with its alias; a star marks the one that answers where none is named. */
 function rowsOf({
   feature_view,
   entity,
@@ -53,7 +53,7 @@ function rowsOf({
     feature_view,
     entity,
     join_key,
-    name === aliases.current ? `${name} *` : name,
+    named(name, aliases),
     version.dim,
     version.dtype,
     version.model?.name ?? '',
@@ -65,4 +65,10 @@ function rowsOf({
     version.vectors,
     bytesText(version.file_bytes),
   ]);
+}
+
+function named(version: string, { current, ...others }: FeatureViewAnswer['aliases']): string {
+  if (version === current) return `${version} *`;
+  const [alias] = Object.entries(others).find(([, name]) => name === version) ?? [];
+  return alias === undefined ? version : `${version} (${alias})`;
 }

@@ -1,0 +1,130 @@
+import { Command } from 'commander';
+
+import { type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
+import { UsageError } from '../failure.ts';
+import type { Cell } from '../output.ts';
+
+interface Why {
+  reason?: string;
+}
+
+/** `tidemark promote`: has a model version answer where none is named. */
+export function promoteCommand(cli: Cli): Command {
+  const command = new Command('promote')
+    .description('Have a model version answer where none is named, if it passes all gates.')
+    .argument('<view@version>', 'the version, such as job@v2')
+    .option('--check', 'look at the gates, and promote nothing')
+    .option('--force', 'promote it although a gate is not passed; the history says so')
+    .option('--keep <duration>', 'keep the version of before so long for a rollback, or "forever"')
+    .option('--reason <text>', 'why, for the history');
+  return withJson(withUrl(command)).action(
+    async (name: string, options: PromoteOptions, self: Command) => {
+      const { view, version } = versionOf(name);
+      const client = clientOf(cli, self);
+      if (options.check === true) {
+        const gates = await client.gates(view, version);
+        if (wantsJson(self)) cli.output.printJson(gates);
+        else cli.output.printTable(GATE_HEADS, gates.gates.map(gateRow));
+        return;
+      }
+      const { force, keep, reason } = options;
+      const promoted = await client.promoteVersion(view, version, {
+        ...(force === true && { force }),
+        ...(keep !== undefined && { keep: keep === 'forever' ? null : keep }),
+        ...(reason !== undefined && { reason }),
+      });
+      if (wantsJson(self)) return cli.output.printJson(promoted);
+      const { aliases, kept_until, gates, snapshot } = promoted;
+      if (gates.length > 0) cli.output.printTable(GATE_HEADS, gates.map(gateRow));
+      cli.output.print(`${view}@${aliases.current} answers from snapshot ${snapshot} on.`);
+      if (aliases.previous !== undefined) {
+        const until = kept_until === null ? 'until it is retired' : `until ${kept_until}`;
+        cli.output.say(
+          `${view}@${aliases.previous} is kept ${until}; go back with: tidemark rollback ${view}`,
+        );
+      }
+    },
+  );
+}
+
+interface PromoteOptions extends Why {
+  check?: boolean;
+  force?: boolean;
+  keep?: string;
+}
+
+/** `tidemark rollback`: has the version of before answer again. */
+export function rollbackCommand(cli: Cli): Command {
+  const command = new Command('rollback')
+    .description('Have the version answer again that did before the last promotion.')
+    .argument('<view>', 'the feature view')
+    .option('--reason <text>', 'why, for the history');
+  return withJson(withUrl(command)).action(async (view: string, why: Why, self: Command) => {
+    const answer = await clientOf(cli, self).rollBack(view, why);
+    if (wantsJson(self)) return cli.output.printJson(answer);
+    cli.output.print(
+      `${view}@${answer.aliases.current} answers again, from snapshot ${answer.snapshot} on.`,
+    );
+  });
+}
+
+/** `tidemark retire`: drops a model version with all that it holds. */
+export function retireCommand(cli: Cli): Command {
+  const command = new Command('retire')
+    .description('Drop a model version with all that it holds, for good.')
+    .argument('<view@version>', 'the version, which is not the current one')
+    .option('--reason <text>', 'why, for the history');
+  return withJson(withUrl(command)).action(async (name: string, why: Why, self: Command) => {
+    const { view, version } = versionOf(name);
+    const answer = await clientOf(cli, self).retire(view, version, why);
+    if (wantsJson(self)) return cli.output.printJson(answer);
+    cli.output.print(`${view}@${version} is gone.`);
+  });
+}
+
+/** `tidemark history`: which versions answered from when on, and why. */
+export function historyCommand(cli: Cli): Command {
+  const command = new Command('history')
+    .description('Show what became of a feature view: promotions, rollbacks, and who was forced.')
+    .argument('<view>', 'the feature view');
+  return withJson(withUrl(command)).action(async (view: string, _options, self: Command) => {
+    const { events } = await clientOf(cli, self).history(view);
+    if (wantsJson(self)) return cli.output.printJson({ feature_view: view, events });
+    const rows = events.map(
+      ({ created_timestamp, type, version, aliases, forced, reason, gates }) => [
+        created_timestamp,
+        type,
+        version ?? '',
+        aliases.current,
+        aliases.candidate ?? '',
+        aliases.previous ?? '',
+        forced ? `forced: ${gates.flatMap(({ ok, gate }) => (ok ? [] : [gate])).join(', ')}` : '',
+        reason ?? '',
+      ],
+    );
+    cli.output.printTable(
+      ['AT', 'WHAT', 'VERSION', 'CURRENT', 'CANDIDATE', 'PREVIOUS', 'FORCED', 'REASON'],
+      rows,
+    );
+  });
+}
+
+const GATE_HEADS = ['GATE', 'PASSED', 'VALUE', 'BOUND', ''];
+
+function gateRow(result: {
+  gate: string;
+  ok: boolean;
+  value: number | null;
+  bound: number | null;
+  message: string;
+}): Cell[] {
+  const { gate, ok, value, bound, message } = result;
+  return [gate, ok ? 'yes' : 'NO', value ?? '', bound ?? '', message];
+}
+
+/** Throws UsageError. */
+function versionOf(name: string): { view: string; version: string } {
+  const [view, version, ...more] = name.split('@');
+  if (view && version && more.length === 0) return { view, version };
+  throw new UsageError(`got ${JSON.stringify(name)}, expected view@version, such as job@v2`);
+}
