@@ -12,9 +12,17 @@ import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE, BOUNDARIES, KNOWLEDGE, type Question } from '../../src/timetravel/question.ts';
 import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
 import { type Fact, NaiveStore } from '../model/naive.ts';
-import { entityOf, isDelete, type Said, type Stored } from './victim.ts';
+import { entityOf, isDelete, type Said, shapeOf, type Stored, vectorOf } from './victim.ts';
 
 const QUESTIONS = 60;
+
+const LATEST = {
+  asOf: undefined,
+  boundary: 'inclusive',
+  knowledge: 'event',
+  knownAt: undefined,
+  maxAge: ANY_AGE,
+} as const;
 
 /** What a store was asked for and has acknowledged, over all its lives. */
 export class Ledger {
@@ -33,7 +41,8 @@ export class Ledger {
   private goneUpTo = new Map<string, number>();
   private horizon = Number.NEGATIVE_INFINITY;
   private horizonAsked = Number.NEGATIVE_INFINITY;
-  private hasMember: boolean | undefined = false;
+  /** What the view `member` may be, as `shapeOf` tells it: what was acknowledged, or asked for since. */
+  private members = [shapeOf(undefined)];
   /** The folder of a view whose creation was broken off is left for the next one of its name. */
   private hasLeftOver = false;
   /** The snapshot of each backup; undefined for one that was not acknowledged. */
@@ -81,10 +90,9 @@ export class Ledger {
       case 'backup':
         this.backups.set(said.target, undefined);
         return;
-      case 'create':
-      case 'drop':
-        this.hasMember = undefined;
-        this.hasLeftOver = said.asks === 'create';
+      case 'member':
+        this.members.push(said.to);
+        this.hasLeftOver = said.isMade;
     }
   }
 
@@ -113,9 +121,8 @@ export class Ledger {
       case 'backup':
         this.backups.set(said.target, said.snapshot);
         return;
-      case 'created':
-      case 'dropped':
-        this.hasMember = said.has === 'created';
+      case 'member':
+        this.members = this.members.slice(-1);
         this.hasLeftOver = false;
     }
   }
@@ -239,10 +246,19 @@ export class Ledger {
     return { horizon: horizon.moment, naive, ids: [...ids, 'nobody'] };
   }
 
-  private compareMember({ catalogue }: Store): void {
-    const isThere = catalogue.view('member') !== undefined;
-    if (this.hasMember !== undefined) expect(isThere).toBe(this.hasMember);
-    this.hasMember = isThere;
+  private compareMember(store: Store): void {
+    const view = store.catalogue.view('member');
+    expect(this.members).toContain(shapeOf(view));
+    this.members = [shapeOf(view)];
+    for (const version of Object.keys(view?.versions ?? {})) {
+      const opened = store.version('member', version);
+      const question = { ...LATEST, now: this.next, snapshot: store.snapshot };
+      const resolution = resolveMany(opened, ['m'], question);
+      if (STATUSES[resolution.statuses[0]!] !== 'PRESENT') continue;
+      const vector = new Float32Array(2);
+      gather(opened.vectors, resolution, new Uint8Array(vector.buffer));
+      expect([...vector], `an answer of member@${version}`).toEqual(vectorOf(version));
+    }
   }
 
   /** One that was acknowledged is whole, and one that says that it is, is. */
@@ -262,11 +278,15 @@ export class Ledger {
     const known = [...names, 'job', ...(this.hasLeftOver ? ['member'] : [])];
     for (const name of existsSync(views) ? readdirSync(views) : []) expect(known).toContain(name);
     for (const name of names) {
-      const { number } = catalogue.generation(name, 'v1');
-      const left = readdirSync(join(views, name, 'v1'));
-      expect(left.filter((one) => !one.startsWith('data.mdb'))).toEqual(
-        number === 0 ? [] : [`g${number}`],
-      );
+      const versions = Object.keys(catalogue.mustGetView(name).versions);
+      expect(readdirSync(join(views, name)).toSorted()).toEqual(versions.toSorted());
+      for (const version of versions) {
+        const { number } = catalogue.generation(name, version);
+        const left = readdirSync(join(views, name, version));
+        expect(left.filter((one) => !one.startsWith('data.mdb'))).toEqual(
+          number === 0 ? [] : [`g${number}`],
+        );
+      }
     }
     const seqs = [...catalogue.events(0, Number.MAX_SAFE_INTEGER, 1e6), ...this.facts.values()].map(
       ({ seq }) => seq,

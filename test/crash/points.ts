@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
-import { Catalogue, CATALOGUE_FOLDER } from '../../src/store/catalogue.ts';
+import { Catalogue, CATALOGUE_FOLDER, type ViewChange } from '../../src/store/catalogue.ts';
 import { Environment } from '../../src/store/environment.ts';
 import { Timelines } from '../../src/store/timelines.ts';
 import { VersionFiles } from '../../src/store/version-files.ts';
@@ -104,8 +104,13 @@ const ofVersion: IsMeant = (self) => {
 };
 const ofCopy: IsMeant = (self) => copying.has(fileOf(self));
 const ofBackup: IsMeant = (self) => fileOf(self).includes(BACKUPS);
-const ofHorizon: IsMeant = (_self, given) => given[2] === 'horizon';
-const ofView: IsMeant = (_self, given) => given[2] !== 'horizon';
+const isChange =
+  (...types: ViewChange['type'][]): IsMeant =>
+  (_self, given) =>
+    types.includes((given[2] as ViewChange | undefined)?.type ?? 'view');
+const ofHorizon = isChange('horizon');
+const ofView = isChange('view');
+const ofPromotion = isChange('promoted', 'rolled_back');
 const ofErasure: IsMeant = (_self, [event]) => (event as { type: string }).type === 'erased';
 const ofLift: IsMeant = (_self, [event]) => (event as { type: string }).type !== 'erased';
 const ofSwitch: IsMeant = (_self, given) => (given[2] as { number: number }).number > 0;
@@ -195,6 +200,10 @@ export const POINTS: Record<string, Point> = {
   },
   'before a view is noted': { arm: before(catalogue, 'put', ofView), times: 2 },
   'after a view was noted': { arm: after(catalogue, 'put', ofView), times: 2 },
+  'before a promotion is noted': { arm: before(catalogue, 'put', ofPromotion), times: 3 },
+  'after a promotion was noted': { arm: after(catalogue, 'put', ofPromotion), times: 3 },
+  'before a version is retired': { arm: before(catalogue, 'retire'), times: 2 },
+  'after a version was retired': { arm: after(catalogue, 'retire'), times: 2 },
   'after a view was forgotten': { arm: after(catalogue, 'drop'), times: 2 },
   'before a drop is finished': { arm: before(catalogue, 'finishDrop'), times: 2 },
   'after a drop was finished': { arm: after(catalogue, 'finishDrop'), times: 2 },

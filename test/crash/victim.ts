@@ -8,6 +8,8 @@ import { dirname, join, relative } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 
 import { type Micros, micros } from '../../src/ground/time.ts';
+import { promoted, rolledBack, withoutVersion, withVersion } from '../../src/store/aliases.ts';
+import type { FeatureView } from '../../src/store/catalogue.ts';
 import { Environment } from '../../src/store/environment.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { seeded } from '../model/random.ts';
@@ -38,7 +40,7 @@ export type Said =
   | { asks: 'push'; events: number[] }
   | { asks: 'erase' | 'lift'; id: string }
   | { asks: 'horizon'; moment: number }
-  | { asks: 'create' | 'drop' }
+  | { asks: 'member'; to: string; isMade: boolean }
   | { asks: 'backup'; target: string }
   | { has: 'opened'; snapshot: number }
   | { has: 'pushed'; stored: Stored[]; snapshot: number }
@@ -47,7 +49,7 @@ export type Said =
   | { has: 'lifted'; id: string }
   | { has: 'horizon'; moment: number }
   | { has: 'backup'; target: string; snapshot: number }
-  | { has: 'created' | 'dropped' };
+  | { has: 'member' };
 
 const PUSHERS = 3;
 /** So often each of them pushes, and in a process that is to come to its end. */
@@ -66,6 +68,61 @@ export function entityOf(event: number): string {
 
 export function isDelete(event: number): boolean {
   return event % 11 === 5;
+}
+
+/** What a version of `member` says, and no other one does. */
+export function vectorOf(version: string): [number, number] {
+  return [Number(version.slice(1)), 1];
+}
+
+/** Which versions a view has, and what they are to each other. */
+export function shapeOf(view: FeatureView | undefined): string {
+  if (view === undefined) return 'none';
+  const { current, candidate, previous } = view.aliases;
+  return JSON.stringify([Object.keys(view.versions).toSorted(), current, candidate, previous]);
+}
+
+interface Step {
+  /** What the view is then. */
+  to: FeatureView | undefined;
+  take(store: Store): Promise<void> | void;
+}
+
+/** All that can be done to the versions of a view, sooner or later. */
+function nextStep(view: FeatureView | undefined, random: (below: number) => number): Step {
+  if (view === undefined) {
+    const made = viewOf('member');
+    return { to: made, take: (store) => store.createView(made) };
+  }
+  const { current, previous } = view.aliases;
+  const others = Object.keys(view.versions).filter((name) => name !== current);
+  const steps: Step[] = [
+    { to: undefined, take: async (store) => store.dropView('member') },
+    ...others.flatMap((name): Step[] => [
+      {
+        to: promoted(view, name, undefined),
+        take: async (store) => store.promote('member', name, { kept_until: undefined }),
+      },
+      {
+        to: withoutVersion(view, name),
+        take: async (store) => store.retire('member', name, {}),
+      },
+    ]),
+  ];
+  if (previous !== undefined) {
+    steps.push({ to: rolledBack(view), take: async (store) => store.rollBack('member', {}) });
+  }
+  const added = ['v1', 'v2', 'v3'].find((name) => !Object.hasOwn(view.versions, name));
+  if (added !== undefined) {
+    const version = { ...view.versions[current]!, version: added };
+    const step = {
+      to: withVersion(view, version),
+      take: (store: Store) => store.addVersion('member', version),
+    };
+    // Often enough for the others to have something to do.
+    steps.push(step, step);
+  }
+  return steps[random(steps.length)]!;
 }
 
 function say(said: Said): void {
@@ -180,23 +237,22 @@ class Victim {
         return;
       }
       default:
-        await this.createOrDrop();
+        await this.changeMember();
     }
   }
 
-  private async createOrDrop(): Promise<void> {
-    if (this.store.catalogue.view('member') === undefined) {
-      say({ asks: 'create' });
-      this.store.createView(viewOf('member'));
-      say({ has: 'created' });
-      return;
+  /** The next step in the life of a view that gets and loses versions. */
+  private async changeMember(): Promise<void> {
+    const { store } = this;
+    const view = store.catalogue.view('member');
+    for (const version of Object.keys(view?.versions ?? {})) {
+      const rows = batchOf([{ id: 'm', event: this.next, vector: vectorOf(version) }]);
+      await store.commit('member', version, { rows });
     }
-    await this.store.commit('member', 'v1', {
-      rows: batchOf([{ id: 'm', event: this.next, vector: [1, 2] }]),
-    });
-    say({ asks: 'drop' });
-    await this.store.dropView('member');
-    say({ has: 'dropped' });
+    const step = nextStep(view, this.random);
+    say({ asks: 'member', to: shapeOf(step.to), isMade: view === undefined });
+    await step.take(store);
+    say({ has: 'member' });
   }
 
   private async copy(): Promise<void> {
