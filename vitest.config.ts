@@ -20,7 +20,19 @@ export default defineConfig({
     projects: [
       project(
         'unit',
-        ['ground', 'store', 'timetravel', 'api', 'ingest', 'cli', 'client', 'conformance', 'bench'],
+        [
+          'ground',
+          'store',
+          'timetravel',
+          'api',
+          'ingest',
+          'cli',
+          'client',
+          'rollout',
+          'serving',
+          'conformance',
+          'bench',
+        ],
         60,
       ),
       project('model', ['model'], 300),

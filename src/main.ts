@@ -26,6 +26,7 @@ import { addIngestMetrics } from './ingest/metrics.ts';
 import { Pipeline } from './ingest/pipeline.ts';
 import { replayLetters } from './ingest/replay.ts';
 import { deadLetterTopicOf } from './ingest/source-config.ts';
+import { Retirement } from './rollout/retirement.ts';
 import type { MadeBy } from './store/golden.ts';
 import { openStore, type Store } from './store/store.ts';
 import { ColdWatch } from './timetravel/cold/cold-watch.ts';
@@ -142,7 +143,18 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     passed,
     log: logger,
   });
-  const upkeep = new Upkeep(store, config.maintenance, logger, passed, () => exports.tidy());
+  const retirement = new Retirement({
+    store,
+    isBound: (view, version) =>
+      [...config.sources, ...config.sinks].some(
+        (each) => each.feature_view === view && each.version === version,
+      ),
+    log: logger,
+  });
+  const upkeep = new Upkeep(store, config.maintenance, logger, passed, async () => {
+    await retirement.round();
+    await exports.tidy();
+  });
   upkeep.addMetrics(registry);
   const skew = new SkewCheck({
     store,

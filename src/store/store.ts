@@ -14,6 +14,7 @@ import {
   type Following,
   type ModelVersion,
   type Moment,
+  type ViewChange,
 } from './catalogue.ts';
 import { type Compaction, compactVersion } from './compaction.ts';
 import { ErasedSet } from './erased-set.ts';
@@ -240,6 +241,21 @@ function open(
     return [...new Set(ids)].map((id) => erased.set.hashOf(scope, id));
   }
 
+  /**
+   * Between two commits: there the snapshot goes on to the change in the same turn of the event loop
+   * as the catalogue, and no answer tells of one without the other.
+   */
+  async function flip(change: () => [FeatureView, ViewChange] | undefined): Promise<void> {
+    const seq = await writer.alone(async () => {
+      const changed = change();
+      if (changed === undefined) return 0;
+      const at = writer.takeMoment();
+      versions.add(changed[0], [], at, changed[1]);
+      return at.seq;
+    });
+    await writer.reach(seq);
+  }
+
   const store: Store = {
     catalogue,
     clock,
@@ -305,21 +321,21 @@ function open(
     },
     async promote(name, version, { kept_until, ...why }) {
       refuseReplica();
-      const view = catalogue.mustGetView(name);
-      catalogue.mustGetVersion(view, version);
-      if (view.aliases.current === version) return;
-      const audit = { version, ...why };
-      const at = writer.takeMoment();
-      versions.add(promoted(view, version, kept_until), [], at, { type: 'promoted', audit });
-      await writer.reach(at.seq);
+      await flip(() => {
+        const view = catalogue.mustGetView(name);
+        catalogue.mustGetVersion(view, version);
+        if (view.aliases.current === version) return undefined;
+        const audit = { version, ...why };
+        return [promoted(view, version, kept_until), { type: 'promoted', audit }];
+      });
     },
     async rollBack(name, why) {
       refuseReplica();
-      const next = rolledBack(catalogue.mustGetView(name));
-      const audit = { version: next.aliases.current, ...why };
-      const at = writer.takeMoment();
-      versions.add(next, [], at, { type: 'rolled_back', audit });
-      await writer.reach(at.seq);
+      await flip(() => {
+        const next = rolledBack(catalogue.mustGetView(name));
+        const audit = { version: next.aliases.current, ...why };
+        return [next, { type: 'rolled_back', audit }];
+      });
     },
     async retire(name, version, why) {
       refuseReplica();
