@@ -63,6 +63,7 @@ const MEANINGS: Record<string, string> = {
   backup: 'Backups.',
   exports: 'Training joins, and their answers as files.',
   serving: 'Lookups.',
+  promotion: 'What a model version must pass before it is promoted.',
   skew_check: 'Whether what is served is what training joins find.',
   inference: 'How models run.',
   'kafka.brokers': 'Addresses as `host:port`.',
@@ -77,8 +78,10 @@ const MEANINGS: Record<string, string> = {
   'kafka.registry.password_file': 'A file with the password alone, in place of `password`.',
   'sources[].name': 'Offsets are kept by it, and logs and metrics call the source so.',
   'sources[].feature_view': 'The view that the records belong to.',
-  'sources[].version': 'The model version of it; never an alias (A14).',
-  'sources[].from': 'Where a partition starts that was never read.',
+  'sources[].version':
+    'The model version of it; never an alias (A14). Needed for vectors; a source of fields without it feeds each version whose prompt takes them, as versions come and go.',
+  'sources[].from':
+    'Where a partition starts that was never read; of a source without `version`, for the version that is current: others start at the end.',
   'sources[].group_prefix': 'The first part of the consumer group’s id.',
   'sources[].on_data_loss':
     'What to do when the broker has deleted records before they were read: stop, or note it and go on.',

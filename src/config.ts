@@ -73,6 +73,52 @@ const maintenanceSchema = z.strictObject({
     .describe('How long erased bytes may stay in the files before they are compacted away.'),
 });
 
+const share = z.number().min(0).max(1);
+
+const canarySchema = z.strictObject({
+  feature_view: z.string().min(1),
+  texts: z.tuple([z.string().min(1), z.string().min(1)]),
+  cosine_min: z.number().min(-1).max(1).default(-1),
+  cosine_max: z.number().min(-1).max(1).default(1),
+});
+
+const promotionSchema = z.strictObject({
+  coverage_min: share
+    .default(0.99)
+    .describe(
+      'Of the entities that the current version answers, the share that it must have, too.',
+    ),
+  dim_may_change: z
+    .boolean()
+    .default(false)
+    .describe('Whether its dim and dtype may be other ones than the current version’s.'),
+  neighbour_overlap_min: share
+    .default(0.1)
+    .describe('Of the 10 nearest neighbours of an entity, the share that both versions agree on.'),
+  duplicates_more_max: share
+    .default(0.05)
+    .describe('How much greater the share of entities with another one’s vector may be.'),
+  norm_spread_max: z
+    .number()
+    .min(0)
+    .default(0.5)
+    .describe('The standard deviation of the vectors’ lengths, as a share of their mean.'),
+  canaries: z
+    .array(canarySchema)
+    .max(100)
+    .default([])
+    .describe(
+      'Pairs of texts that the model must put near to each other (`cosine_min`) or not (`cosine_max`), each of a `feature_view`.',
+    ),
+  command: z
+    .array(z.string())
+    .default([])
+    .describe(
+      'A program and its arguments that must end with 0; TIDEMARK_FEATURE_VIEW, TIDEMARK_CURRENT and TIDEMARK_CANDIDATE say what it is about.',
+    ),
+  command_seconds: z.int().min(1).max(3_600).default(60).describe('How long it may take.'),
+});
+
 const backupSchema = z.strictObject({
   directories: z
     .array(z.string().min(1))
@@ -129,11 +175,14 @@ const exportsSchema = z.strictObject({
     .describe('Rows of one part of an export at most; as many as memory lets if not set.'),
 });
 
+const WORKERS = 'expected a whole number from 0 to 64';
+const PORT = 'expected a whole number from 0 to 65535';
+
 const servingSchema = z.strictObject({
   workers: z
-    .int()
-    .min(0)
-    .max(64)
+    .int(WORKERS)
+    .min(0, WORKERS)
+    .max(64, WORKERS)
     .default(0)
     .describe(
       'Processes that answer lookups on the one port, beside one that writes; 0: one process for all. Each has its share of resident_bytes.',
@@ -170,7 +219,12 @@ export const configSchema = z
       .default('data')
       .describe('The data directory, made where there is none.'),
     host: z.string().min(1).default('127.0.0.1').describe('The address to listen on.'),
-    port: z.int().min(0).max(65_535).default(8_080).describe('The port; 0 takes a free one.'),
+    port: z
+      .int(PORT)
+      .min(0, PORT)
+      .max(65_535, PORT)
+      .default(8_080)
+      .describe('The port; 0 takes a free one.'),
     follow: z
       .url({ protocol: /^https?$/ })
       .transform((url) => url.replace(/\/+$/, ''))
@@ -198,6 +252,7 @@ export const configSchema = z
     backup: backupSchema.default(() => backupSchema.parse({})),
     exports: exportsSchema.default(() => exportsSchema.parse({})),
     serving: servingSchema.default(() => servingSchema.parse({})),
+    promotion: promotionSchema.default(() => promotionSchema.parse({})),
     skew_check: skewSchema.default(() => skewSchema.parse({})),
     inference: inferenceSchema.default(() => inferenceSchema.parse({})),
     remote_models: z

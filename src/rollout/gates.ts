@@ -1,0 +1,264 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+
+import { TidemarkError } from '../ground/errors.ts';
+import { excerpt } from '../ground/excerpt.ts';
+import type { GateResult, ModelVersion } from '../store/catalogue.ts';
+import type { Store } from '../store/store.ts';
+import { coverageOf, latestOf, type Opened } from './coverage.ts';
+import { neighbourOverlap } from './neighbours.ts';
+import { vectorHealth } from './vector-health.ts';
+
+/** Two texts, and how near to each other a version must put them. */
+export interface Canary {
+  feature_view: string;
+  texts: [string, string];
+  /** Bounds of their cosine. */
+  cosine_min: number;
+  cosine_max: number;
+}
+
+/** What a version is held against; as in the settings. */
+export interface GateBounds {
+  dim_may_change: boolean;
+  coverage_min: number;
+  neighbour_overlap_min: number;
+  duplicates_more_max: number;
+  norm_spread_max: number;
+  canaries: readonly Canary[];
+  /** A program and its arguments; empty: none. */
+  command: readonly string[];
+  command_seconds: number;
+}
+
+/** What is still to come for a version. */
+export interface Backlog {
+  /** Records and texts that wait; undefined where that is not known. */
+  waiting: number | undefined;
+  /** Who is behind, or does not say. */
+  message: string;
+}
+
+interface Settings {
+  store: Store;
+  bounds: GateBounds;
+  backlogOf: (view: string, version: string) => Backlog;
+  /** The vectors of texts by the version's model, one after another. */
+  embed: (
+    view: string,
+    version: ModelVersion,
+    texts: readonly string[],
+    signal: AbortSignal,
+  ) => Promise<Float32Array>;
+  /** From 0 up to 1. */
+  random: () => number;
+}
+
+const SAMPLE = 1_000;
+const QUERIES = 100;
+const NEIGHBOURS = 10;
+const MESSAGE_CHARS_MAX = 500;
+
+/** Holds a version that is to be promoted against the one that is current, gate by gate. */
+export class Gates {
+  private settings: Settings;
+
+  constructor(settings: Settings) {
+    this.settings = settings;
+  }
+
+  /**
+   * Every gate, passed or not. Rejects with VIEW_NOT_FOUND, VERSION_NOT_FOUND, and when `signal` is
+   * aborted.
+   */
+  async check(viewName: string, versionName: string, signal: AbortSignal): Promise<GateResult[]> {
+    const { store, bounds, random } = this.settings;
+    const view = store.catalogue.mustGetView(viewName);
+    const [base, version] = [view.aliases.current, versionName].map((name) =>
+      store.catalogue.mustGetVersion(view, name),
+    ) as [ModelVersion, ModelVersion];
+    const open =
+      ({ version: name }: ModelVersion): Opened =>
+      () =>
+        store.version(viewName, name);
+    const at = { now: store.clock(), snapshot: store.snapshot };
+    const coverage = await coverageOf(open(base), open(version), at, SAMPLE, random, signal);
+    const { live, covered, sample } = coverage;
+    const [ofBase, ofVersion] = [base, version].map((each) => ({
+      version: each,
+      opened: open(each),
+      resolution: latestOf(open(each)(), sample, at),
+    })) as [Embedded, Embedded];
+    const share = live === 0 ? 1 : covered / live;
+    const before = healthOf(ofBase);
+    const health = healthOf(ofVersion);
+    const overlap = await neighbourOverlap(ofBase, ofVersion, NEIGHBOURS, QUERIES, signal);
+    return [
+      atLeast(
+        'coverage',
+        share,
+        bounds.coverage_min,
+        `${covered} of ${live} entities that ${base.version} answers have a vector`,
+      ),
+      this.backlogGate(viewName, versionName),
+      dimGate(base, version, bounds.dim_may_change),
+      atMost('not_finite', health.notFinite, 0, `of ${health.vectors} vectors looked at`),
+      atMost('zero_vectors', health.zeros, 0, `of ${health.vectors} vectors looked at`),
+      atMost(
+        'norm_spread',
+        health.normSpread,
+        bounds.norm_spread_max,
+        `the lengths of ${health.vectors} vectors are ${rounded(health.normMean)} in the mean; ` +
+          `those of ${base.version}: ${rounded(before.normMean)}, spread ${rounded(before.normSpread)}`,
+      ),
+      atMost(
+        'duplicates',
+        health.duplicates - before.duplicates,
+        bounds.duplicates_more_max,
+        `${percent(health.duplicates)} of ${health.vectors} entities have another one's vector, ` +
+          `${percent(before.duplicates)} under ${base.version}`,
+      ),
+      overlapGate(overlap, sample.length, bounds.neighbour_overlap_min),
+      ...(await this.canaryGates(viewName, version, signal)),
+      ...(await this.commandGate(viewName, base.version, versionName, signal)),
+    ];
+  }
+
+  private backlogGate(view: string, version: string): GateResult {
+    const { waiting, message } = this.settings.backlogOf(view, version);
+    return { gate: 'backlog', ok: waiting === 0, value: waiting ?? null, bound: 0, message };
+  }
+
+  private async canaryGates(
+    view: string,
+    version: ModelVersion,
+    signal: AbortSignal,
+  ): Promise<GateResult[]> {
+    const canaries = this.settings.bounds.canaries.filter((each) => each.feature_view === view);
+    if (canaries.length === 0) return [];
+    const gate = 'canaries';
+    const nothing = { gate, value: null, bound: null };
+    if (version.model === undefined) {
+      const message =
+        'the version has no model: its vectors are made elsewhere, and so are canaries';
+      return [{ ...nothing, ok: true, message }];
+    }
+    let vectors: Float32Array;
+    try {
+      const texts = canaries.flatMap((each) => each.texts);
+      vectors = await this.settings.embed(view, version, texts, signal);
+    } catch (error) {
+      if (signal.aborted || !(error instanceof TidemarkError)) throw error;
+      return [{ ...nothing, ok: false, message: `${error.code}: ${error.message}` }];
+    }
+    const { dim } = version;
+    return canaries.map(({ texts, cosine_min, cosine_max }, at) => {
+      const [a, b] = [2 * at, 2 * at + 1].map((row) =>
+        vectors.subarray(row * dim, (row + 1) * dim),
+      );
+      const value = cosine(a!, b!);
+      const ok = value >= cosine_min && value <= cosine_max;
+      const bound = value > cosine_max ? cosine_max : cosine_min;
+      const message = `${excerpt(texts[0])} and ${excerpt(texts[1])}, expected ${cosine_min} to ${cosine_max}`;
+      return { gate, ok, value, bound, message };
+    });
+  }
+
+  /** What the user has for it: passed when it ends with 0. */
+  private async commandGate(
+    view: string,
+    current: string,
+    version: string,
+    signal: AbortSignal,
+  ): Promise<GateResult[]> {
+    const { command, command_seconds } = this.settings.bounds;
+    const [program, ...args] = command;
+    if (program === undefined) return [];
+    const child = spawn(program, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        TIDEMARK_FEATURE_VIEW: view,
+        TIDEMARK_CURRENT: current,
+        TIDEMARK_CANDIDATE: version,
+      },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(command_seconds * 1_000)]),
+      killSignal: 'SIGKILL',
+    });
+    const gate = 'command';
+    try {
+      const [out, errors, [code]] = await Promise.all([
+        text(child.stdout),
+        text(child.stderr),
+        once(child, 'close') as Promise<[number | null]>,
+      ]);
+      const said = `${errors.trim()}\n${out.trim()}`.trim().slice(-MESSAGE_CHARS_MAX);
+      return [{ gate, ok: code === 0, value: code, bound: 0, message: said || `${program} ended` }];
+    } catch (error) {
+      signal.throwIfAborted();
+      const message = `${program} did not end within ${command_seconds} s, or could not be run: ${String(error)}`;
+      return [{ gate, ok: false, value: null, bound: 0, message }];
+    }
+  }
+}
+
+interface Embedded {
+  version: ModelVersion;
+  opened: Opened;
+  resolution: ReturnType<typeof latestOf>;
+}
+
+function healthOf({ version, opened, resolution }: Embedded): ReturnType<typeof vectorHealth> {
+  return vectorHealth(version, opened().vectors, resolution);
+}
+
+/** Who reads vectors of one shape may not be ready for those of another. */
+function dimGate(base: ModelVersion, version: ModelVersion, mayChange: boolean): GateResult {
+  const { dim, dtype } = version;
+  const isSame = dim === base.dim && dtype === base.dtype;
+  const message = `${dim} numbers of ${dtype}; ${base.version} has ${base.dim} of ${base.dtype}`;
+  return { gate: 'dim', ok: isSame || mayChange, value: dim, bound: base.dim, message };
+}
+
+function overlapGate(overlap: number, rows: number, bound: number): GateResult {
+  const gate = 'neighbour_overlap';
+  if (Number.isNaN(overlap)) {
+    const message = `${rows} entities that both have are too few to say who is near whom`;
+    return { gate, ok: true, value: null, bound, message };
+  }
+  const chance = rounded(NEIGHBOURS / (rows - 1));
+  return atLeast(
+    gate,
+    overlap,
+    bound,
+    `of the ${NEIGHBOURS} nearest of ${rows} entities; by chance alone ${chance}`,
+  );
+}
+
+function atLeast(gate: string, value: number, bound: number, message: string): GateResult {
+  return { gate, ok: value >= bound, value, bound, message };
+}
+
+function atMost(gate: string, value: number, bound: number, message: string): GateResult {
+  return { gate, ok: value <= bound, value, bound, message };
+}
+
+function cosine(a: Float32Array, b: Float32Array): number {
+  let [dot, left, right] = [0, 0, 0];
+  for (let at = 0; at < a.length; at++) {
+    dot += a[at]! * b[at]!;
+    left += a[at]! ** 2;
+    right += b[at]! ** 2;
+  }
+  const both = Math.sqrt(left * right);
+  return both === 0 ? 0 : dot / both;
+}
+
+function rounded(value: number): number {
+  return Number(value.toPrecision(3));
+}
+
+function percent(share: number): string {
+  return `${rounded(100 * share)} %`;
+}
