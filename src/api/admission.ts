@@ -135,14 +135,20 @@ export class Admission {
 
   private send(response: ServerResponse, bytes: number): void {
     if (bytes < COUNTED_MIN || response.closed) return;
-    this.unsentBytes += bytes - (this.unsent.get(response) ?? 0);
+    const before = this.unsent.get(response);
+    // Of any route: those that are let in always have answers, too.
+    if (before === undefined) response.once('close', () => this.taken(response));
+    this.unsentBytes += bytes - (before ?? 0);
     this.unsent.set(response, bytes);
+  }
+
+  private taken(response: ServerResponse): void {
+    this.unsentBytes -= this.unsent.get(response)!;
+    this.unsent.delete(response);
   }
 
   private leave(response: ServerResponse): void {
     this.underWay--;
     this.arriving.delete(response);
-    this.unsentBytes -= this.unsent.get(response) ?? 0;
-    this.unsent.delete(response);
   }
 }

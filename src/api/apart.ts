@@ -14,8 +14,12 @@ const NINE = 0x39;
 const KEY = Buffer.from('entity_ids');
 /** Longer ones may be no whole numbers of JavaScript. */
 const DIGITS_MAX = 15;
+/** More are no request: `JSON.parse` takes less time and memory for each that is refused. */
+const LISTS_MAX = 1_024;
 /** Bytes of an id with what stands around it, in most requests. */
 const ID_BYTES = 8;
+/** Memory beyond the bytes of a list, so that its last id finds room without more being made. */
+const SLACK_BYTES = 1_025;
 const NOT_FOUND = -1;
 
 /** A body of JSON whose lists of entity ids were read by themselves. */
@@ -50,8 +54,8 @@ export function takeApart(body: Buffer): Apart | undefined {
     at = end + 1;
     if (!isKey) continue;
     const list = listAt(body, at);
-    if (list === NOT_FOUND) return undefined;
-    const ids = new EntityIds(body.length - list, Math.ceil((body.length - list) / ID_BYTES));
+    if (list === NOT_FOUND || lists.length === LISTS_MAX) return undefined;
+    const ids = roomFor(body, list);
     at = readList(body, list + 1, ids);
     if (at === NOT_FOUND) return undefined;
     rest += `${body.toString('latin1', from, list)}[${lists.length}]`;
@@ -68,6 +72,14 @@ function listAt(body: Buffer, from: number): number {
   if (body[colon] !== COLON) return NOT_FOUND;
   const list = afterSpace(body, colon + 1);
   return body[list] === OPEN ? list : NOT_FOUND;
+}
+
+/** For the ids of one list alone: a body may have many lists. */
+function roomFor(body: Buffer, list: number): EntityIds {
+  const close = body.indexOf(CLOSE, list);
+  const end = close === NOT_FOUND ? list : close;
+  const bytes = Math.min(body.length, end + SLACK_BYTES) - list;
+  return new EntityIds(bytes, Math.ceil((end - list) / ID_BYTES));
 }
 
 /** Reads what stands between the brackets; where it goes on after them. */

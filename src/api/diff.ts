@@ -6,7 +6,7 @@ import { sendLines } from './lines.ts';
 import { NDJSON_TYPE } from './media.ts';
 import { maxAgeOf, resolveQuestion } from './question.ts';
 import type { ApiServer, Context } from './route.ts';
-import { problems } from './schemas/common.ts';
+import { problems, READ_CODES } from './schemas/common.ts';
 import { diffBody, type DiffBody, diffLines } from './schemas/diff.ts';
 
 const DESCRIPTION =
@@ -28,18 +28,7 @@ export async function diffRoutes(server: ApiServer, context: Context): Promise<v
             description: 'The entities that differ, then the summary.',
             content: { [NDJSON_TYPE]: { schema: diffLines } },
           },
-          ...problems(
-            'BAD_REQUEST',
-            'BAD_TIMESTAMP',
-            'BAD_DURATION',
-            'VIEW_NOT_FOUND',
-            'VERSION_NOT_FOUND',
-            'SNAPSHOT_UNAVAILABLE',
-            'BEFORE_RETENTION',
-            'LIMIT_EXCEEDED',
-            'UNSUPPORTED_MEDIA_TYPE',
-            'STORE_CORRUPT',
-          ),
+          ...problems(...READ_CODES, 'BEFORE_RETENTION'),
         },
       },
     },

@@ -93,7 +93,7 @@ const QUESTION = { boundary: 'inclusive', knowledge: 'event', dtype: 'float32' }
 function lookupsOf({ catalogue }: ReadStore, { entities, ...body }: FeastBody) {
   return featuresOf(body).map(({ name, view, version }) => {
     const { join_key } = catalogue.mustGetView(view);
-    const entity_ids = entities[join_key];
+    const entity_ids = Object.hasOwn(entities, join_key) ? entities[join_key] : undefined;
     if (entity_ids === undefined) {
       throw new TidemarkError(
         'BAD_REQUEST',

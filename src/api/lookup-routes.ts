@@ -4,16 +4,16 @@ import { msgpackAnswer, safetensorsAnswer } from './lookup-binary.ts';
 import { jsonAnswer } from './lookup-json.ts';
 import { type AskedLookups, resolveLookups } from './lookup.ts';
 import {
+  BINARY_TYPES,
+  contentOf,
   isMsgpack,
-  JSON_TYPE,
-  MSGPACK_TYPES,
   requireBody,
   SAFETENSORS_TYPE,
   takeMsgpack,
 } from './media.ts';
 import { prefetched } from './prefetched.ts';
 import type { ApiServer, ReadContext } from './route.ts';
-import { problems } from './schemas/common.ts';
+import { problems, READ_CODES } from './schemas/common.ts';
 import {
   lookupAnswer,
   lookupBody,
@@ -31,19 +31,14 @@ export async function lookupRoutes(server: ApiServer, context: ReadContext): Pro
   takeMsgpack(server);
   const memory = new AnswerMemory();
   const plans = new AnswerPlans();
-  const body = { schema: lookupBody };
   const compiler = takeJsonWithIds(server, lookupBody, (asked, listOf) => ({
     ...asked,
     lookups: asked.lookups.map((each) => ({ ...each, entity_ids: listOf(each.entity_ids) })),
   }));
-  const packed = { schema: packedLookupAnswer };
   server.post(
     '/v1/lookup',
     {
-      config: {
-        consumes: [JSON_TYPE, ...MSGPACK_TYPES],
-        produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES],
-      },
+      config: BINARY_TYPES,
       preValidation: requireBody,
       validatorCompiler: compiler,
       preHandler: prefetched(context, ({ body: asked }) => asked as AskedLookups),
@@ -51,31 +46,16 @@ export async function lookupRoutes(server: ApiServer, context: ReadContext): Pro
         tags: ['time travel'],
         summary: 'Look vectors up, now or as of a moment',
         description: DESCRIPTION,
-        body: {
-          content: { [JSON_TYPE]: body, [MSGPACK_TYPES[0]]: body, [MSGPACK_TYPES[1]]: body },
-        },
+        body: { content: contentOf(lookupBody, lookupBody) },
         response: {
           200: {
             description: 'One result a lookup, in order.',
             content: {
-              [JSON_TYPE]: { schema: lookupAnswer },
+              ...contentOf(lookupAnswer, packedLookupAnswer),
               [SAFETENSORS_TYPE]: { schema: safetensorsSchema },
-              [MSGPACK_TYPES[0]]: packed,
-              [MSGPACK_TYPES[1]]: packed,
             },
           },
-          ...problems(
-            'BAD_REQUEST',
-            'BAD_TIMESTAMP',
-            'BAD_DURATION',
-            'NAME_COLLISION',
-            'VIEW_NOT_FOUND',
-            'VERSION_NOT_FOUND',
-            'SNAPSHOT_UNAVAILABLE',
-            'LIMIT_EXCEEDED',
-            'UNSUPPORTED_MEDIA_TYPE',
-            'STORE_CORRUPT',
-          ),
+          ...problems(...READ_CODES, 'NAME_COLLISION'),
         },
       },
     },

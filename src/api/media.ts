@@ -14,6 +14,22 @@ export const CHANGES_TYPE = 'application/vnd.tidemark.changes';
 /** The registered name and the one that older clients use. */
 export const MSGPACK_TYPES = ['application/vnd.msgpack', 'application/x-msgpack'] as const;
 
+/** Of routes that are asked in JSON or MessagePack, and answer so or in safetensors. */
+export const BINARY_TYPES = {
+  consumes: [JSON_TYPE, ...MSGPACK_TYPES],
+  produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES],
+};
+
+/** What a body, or an answer, is in JSON and in MessagePack, for the schema of a route. */
+export function contentOf<J, P>(json: J, packed: P) {
+  const [name, older] = MSGPACK_TYPES;
+  return {
+    [JSON_TYPE]: { schema: json },
+    [name]: { schema: packed },
+    [older]: { schema: packed },
+  };
+}
+
 export function isMsgpack(type: string): boolean {
   return (MSGPACK_TYPES as readonly string[]).includes(type);
 }

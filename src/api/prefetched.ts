@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
 import { type AskedIds, countOfIds, readAskedIds } from './asked-ids.ts';
+import { goneSignal } from './gone.ts';
 import { isMsgpack } from './media.ts';
 import { type AskedQuestion, maxAgeOf, resolveQuestion } from './question.ts';
 import type { ReadContext } from './route.ts';
@@ -16,19 +17,23 @@ export interface Looked extends AskedQuestion {
 
 /**
  * The `preHandler` of a route that looks vectors up: while data are colder than memory, the handler,
- * which waits for nothing, comes when what it will read has been brought there. `lookedOf` throws
+ * which waits for nothing, comes when what it will read has been brought there, unless nobody waits
+ * for it by then. `lookedOf` throws
  * what the handler does, which then says so.
  */
 export function prefetched(
   context: ReadContext,
   lookedOf: (request: FastifyRequest) => Looked,
-): (request: FastifyRequest, reply: FastifyReply, done: () => void) => void {
+): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
   const { prefetch } = context;
-  return (request, _reply, done) => {
-    if (prefetch?.isCold === true) {
-      const go = () => done();
-      void bring(context, request, lookedOf).then(go, go);
-    } else done();
+  return (request, reply, done) => {
+    if (prefetch?.isCold !== true) {
+      done();
+      return;
+    }
+    const gone = goneSignal(reply);
+    const go = () => done(gone.aborted ? (gone.reason as Error) : undefined);
+    void bring(context, request, lookedOf, gone).then(go, go);
   };
 }
 
@@ -36,6 +41,7 @@ async function bring(
   { store, limits, prefetch }: ReadContext,
   request: FastifyRequest,
   lookedOf: (request: FastifyRequest) => Looked,
+  gone: AbortSignal,
 ): Promise<void> {
   const looked = lookedOf(request);
   const count = looked.lookups.reduce((sum, { entity_ids }) => sum + countOfIds(entity_ids), 0);
@@ -50,7 +56,7 @@ async function bring(
       const texts = readAskedIds(entity_ids, isPacked).texts();
       const ids = texts.filter((text) => text !== '');
       const opened = store.version(view.name, version.version);
-      await prefetch!.bring(opened, ids, { ...question, maxAge: maxAgeOf(looked, view) });
+      await prefetch!.bring(opened, ids, { ...question, maxAge: maxAgeOf(looked, view) }, gone);
     }),
   );
 }

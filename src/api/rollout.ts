@@ -17,6 +17,7 @@ import {
   type PromotionAnswer,
   promotionAnswer,
   whyBody,
+  whyQuery,
 } from './schemas/rollout.ts';
 
 const tags = ['model versions'];
@@ -134,7 +135,7 @@ export async function rolloutRoutes(server: ApiServer, context: Context): Promis
         description:
           'Drops the version with all that it holds, for good, and unlinks its files. The current version cannot be retired.',
         params: ofVersion,
-        querystring: whyBody,
+        querystring: whyQuery,
         response: {
           200: answer('The version is gone.', aliasesAnswer),
           ...problems(...writeProblems, 'VERSION_IN_USE'),

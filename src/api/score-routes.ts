@@ -3,9 +3,9 @@ import { REASON_WORDS, STATUS_WORDS } from './answer-plans.ts';
 import { writeTimes } from './lookup-binary.ts';
 import { wordsOf } from './lookup-json.ts';
 import {
+  BINARY_TYPES,
+  contentOf,
   isMsgpack,
-  JSON_TYPE,
-  MSGPACK_TYPES,
   packMessage,
   requireBody,
   SAFETENSORS_TYPE,
@@ -14,7 +14,7 @@ import {
 import { prefetched } from './prefetched.ts';
 import { columnTime, echoQuestion } from './question.ts';
 import type { ApiServer, ReadContext } from './route.ts';
-import { problems } from './schemas/common.ts';
+import { problems, READ_CODES } from './schemas/common.ts';
 import { safetensorsScores, type ScoreAnswer, scoreAnswer, scoreBody } from './schemas/score.ts';
 import { type AskedScores, describeScores, lookupsOf, scoreOthers, type Scores } from './score.ts';
 import { takeJsonWithIds } from './sent-ids.ts';
@@ -25,19 +25,14 @@ const DESCRIPTION =
 
 export async function scoreRoutes(server: ApiServer, context: ReadContext): Promise<void> {
   takeMsgpack(server);
-  const body = { schema: scoreBody };
   const compiler = takeJsonWithIds(server, scoreBody, (asked, listOf) => ({
     ...asked,
     entity_ids: listOf(asked.entity_ids),
   }));
-  const answer = { schema: scoreAnswer };
   server.post(
     '/v1/score',
     {
-      config: {
-        consumes: [JSON_TYPE, ...MSGPACK_TYPES],
-        produces: [JSON_TYPE, SAFETENSORS_TYPE, ...MSGPACK_TYPES],
-      },
+      config: BINARY_TYPES,
       preValidation: requireBody,
       validatorCompiler: compiler,
       preHandler: prefetched(context, ({ body: asked }) => {
@@ -48,31 +43,16 @@ export async function scoreRoutes(server: ApiServer, context: ReadContext): Prom
         tags: ['time travel'],
         summary: 'Score entities against a vector',
         description: DESCRIPTION,
-        body: {
-          content: { [JSON_TYPE]: body, [MSGPACK_TYPES[0]]: body, [MSGPACK_TYPES[1]]: body },
-        },
+        body: { content: contentOf(scoreBody, scoreBody) },
         response: {
           200: {
             description: 'One score an entity, in order.',
             content: {
-              [JSON_TYPE]: answer,
+              ...contentOf(scoreAnswer, scoreAnswer),
               [SAFETENSORS_TYPE]: { schema: safetensorsScores },
-              [MSGPACK_TYPES[0]]: answer,
-              [MSGPACK_TYPES[1]]: answer,
             },
           },
-          ...problems(
-            'BAD_REQUEST',
-            'BAD_TIMESTAMP',
-            'BAD_DURATION',
-            'BAD_VECTOR',
-            'VIEW_NOT_FOUND',
-            'VERSION_NOT_FOUND',
-            'SNAPSHOT_UNAVAILABLE',
-            'LIMIT_EXCEEDED',
-            'UNSUPPORTED_MEDIA_TYPE',
-            'STORE_CORRUPT',
-          ),
+          ...problems(...READ_CODES, 'BAD_VECTOR'),
         },
       },
     },
@@ -97,7 +77,7 @@ function jsonOf(scored: Scores): ScoreAnswer {
     ...describeScores(scored),
     ...wordsOf(others),
     event_timestamps: Array.from(others.resolution.events, columnTime),
-    scores: Array.from(scores, (score) => (Number.isNaN(score) ? null : score)),
+    scores: Array.from(scores, (score) => (Number.isFinite(score) ? score : null)),
   };
 }
 

@@ -12,7 +12,7 @@ import type {
   ScoreRequest,
 } from './requests.ts';
 import type { Response } from './response-reader.ts';
-import { waitMs } from './retry.ts';
+import { isPassing, waitMs } from './retry.ts';
 import { ScoreAnswer } from './score-answer.ts';
 import { type EntityVector, SingleLookups, type SingleQuestion } from './single-lookups.ts';
 import { Transport } from './transport.ts';
@@ -23,6 +23,8 @@ export interface ClientOptions {
   /** Of a call that names no other, ms. */
   deadlineMs?: number;
   connectionsMax?: number;
+  /** Of an https server: the certificates that are trusted, as PEM, instead of those of Node. */
+  ca?: string;
   /** Tries of one call after the first. */
   retriesMax?: number;
   /** In [0, 1). */
@@ -30,12 +32,12 @@ export interface ClientOptions {
 }
 
 const DEADLINE_MS = 5_000;
+/** No timer waits longer. */
+const LONGEST_MS = 2 ** 31 - 1;
 const CONNECTIONS_MAX = 64;
 const RETRIES_MAX = 3;
 const SAFETENSORS = 'application/vnd.safetensors';
 const JSON_TYPE = 'application/json';
-/** Too much for now, or stopping: what is worth asking again. */
-const PASSING = new Set([429, 503]);
 
 /**
  * A client of one server. All of its calls may be tried again: reads change nothing, and a record
@@ -45,17 +47,18 @@ const PASSING = new Set([429, 503]);
 export class TidemarkClient {
   private transport: Transport;
   private memory = new Memory();
-  private options: Required<Omit<ClientOptions, 'url' | 'connectionsMax'>>;
+  private options: Required<Omit<ClientOptions, 'url' | 'connectionsMax' | 'ca'>>;
   private singles = new SingleLookups(async (request, options) => this.lookup(request, options));
 
   constructor({
     url,
     connectionsMax = CONNECTIONS_MAX,
+    ca,
     deadlineMs = DEADLINE_MS,
     retriesMax = RETRIES_MAX,
     random = Math.random,
   }: ClientOptions) {
-    this.transport = new Transport(url, connectionsMax);
+    this.transport = new Transport(url, connectionsMax, ca);
     this.options = { deadlineMs, retriesMax, random };
   }
 
@@ -94,7 +97,7 @@ export class TidemarkClient {
     return JSON.parse(body.toString()) as PushAnswer;
   }
 
-  /** Ends the connections. */
+  /** Ends the connections; calls that are under way, and later ones, reject. */
   close(): void {
     this.transport.close();
   }
@@ -103,8 +106,9 @@ export class TidemarkClient {
     path: string,
     request: object,
     accept: string,
-    { deadlineMs = this.options.deadlineMs, signal: given }: CallOptions,
+    { deadlineMs: asked = this.options.deadlineMs, signal: given }: CallOptions,
   ): Promise<Response> {
+    const deadlineMs = Math.min(asked, LONGEST_MS);
     const deadline = new AbortController();
     const timer = setTimeout(() => deadline.abort(), deadlineMs);
     try {
@@ -142,7 +146,7 @@ export class TidemarkClient {
         });
         if (response.status === 200) return response;
         failure = refusalOf(response);
-        if (!PASSING.has(response.status)) throw failure;
+        if (!isPassing(response.status)) throw failure;
         retryAfter = response.headers['retry-after'];
       } catch (error) {
         given?.throwIfAborted();

@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 
 import { type Response, ResponseReader } from './response-reader.ts';
@@ -17,8 +17,11 @@ export class Connection {
   private waiting: PromiseWithResolvers<Response> | undefined;
   private isOpen = true;
 
-  /** `onClose` is told when no more requests can be sent on it. */
-  constructor(base: URL, onClose: () => void) {
+  /**
+   * `ca`: who vouches for the server, as PEM. `onClose` is told when no more requests can be
+   * sent on it.
+   */
+  constructor(base: URL, ca: string | undefined, onClose: () => void) {
     const host = base.hostname.replace(/^\[|\]$/g, '');
     const isSecure = base.protocol === 'https:';
     const port = Number(base.port === '' ? (isSecure ? 443 : 80) : base.port);
@@ -26,16 +29,17 @@ export class Connection {
       this.socket = connectSecurely({
         host,
         port,
-        ...(!/^[\d.:]+$/.test(host) && { servername: host }),
+        ...(ca !== undefined && { ca }),
+        ...(isIP(host) === 0 && { servername: host }),
       });
-      this.socket.on('data', (bytes: Buffer) => this.guarded(() => this.reader?.feed(bytes)));
+      this.socket.on('data', (bytes: Buffer) => this.guarded((reader) => reader.feed(bytes)));
     } else {
       const onread = { buffer: () => this.place(), callback: this.received.bind(this) };
       this.socket = connect({ host, port, onread });
     }
     this.socket.setNoDelay(true);
     this.socket.once('error', (error) => this.fail(error));
-    this.socket.once('end', () => this.guarded(() => this.reader?.end()));
+    this.socket.once('end', () => this.guarded((reader) => reader.end()));
     this.socket.once('close', () => {
       this.isOpen = false;
       this.fail(new Error('the connection was closed'));
@@ -91,23 +95,27 @@ export class Connection {
 
   /** Bytes have come where `place` said. */
   private received(bytes: number, into: Uint8Array): boolean {
-    const { reader } = this;
-    this.guarded(() => {
-      if (reader?.place() !== undefined && into !== this.scratch) reader.placed(bytes);
-      else reader?.feed(this.scratch.subarray(0, bytes));
+    this.guarded((reader) => {
+      if (reader.place() !== undefined && into !== this.scratch) reader.placed(bytes);
+      else reader.feed(this.scratch.subarray(0, bytes));
     });
     return true;
   }
 
-  private guarded(read: () => void): void {
+  private guarded(read: (reader: ResponseReader) => void): void {
+    const { reader, waiting } = this;
+    if (reader === undefined || waiting === undefined) {
+      // The server ends it, or says what nobody asked: the next answer must not begin with that.
+      this.close();
+      return;
+    }
     try {
-      read();
+      read(reader);
     } catch (error) {
       this.fail(error as Error);
       return;
     }
-    const { reader, waiting } = this;
-    if (waiting === undefined || reader?.isDone !== true) return;
+    if (!reader.isDone) return;
     this.waiting = undefined;
     this.reader = undefined;
     if (!reader.isKept) this.close();

@@ -128,11 +128,14 @@ export class ResponseReader {
       this.headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
     }
     const length = this.headers['content-length'];
-    if (status === 204 || status === 304 || length === '0') {
+    if (status === 204 || status === 304) {
       this.body = Buffer.alloc(0);
       this.state = 'done';
     } else if (this.headers['transfer-encoding'] !== undefined) this.state = 'chunk line';
-    else if (length === undefined) {
+    else if (length === '0') {
+      this.body = Buffer.alloc(0);
+      this.state = 'done';
+    } else if (length === undefined) {
       this.headers['connection'] = 'close';
       this.state = 'to the end';
     } else {
@@ -150,8 +153,12 @@ export class ResponseReader {
     this.state = this.left === 0 ? 'trailer' : 'chunk';
   }
 
+  /** Into memory of its own: what `Buffer.concat` gives may be shared with other buffers. */
   private join(): void {
-    this.body = Buffer.concat(this.chunks);
+    const body = this.room(this.chunks.reduce((sum, { byteLength }) => sum + byteLength, 0));
+    let at = 0;
+    for (const chunk of this.chunks) at += chunk.copy(body, at);
+    this.body = body;
     this.state = 'done';
   }
 }

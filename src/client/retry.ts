@@ -1,6 +1,11 @@
 const FIRST_WAIT_MS = 5;
 const WAIT_MS_MAX = 1_000;
 
+/** Too much for now, or stopping: what is worth asking again. */
+export function isPassing(status: number): boolean {
+  return status === 429 || status === 503;
+}
+
 /**
  * How long to wait before the next try, ms: twice as long each time, with chance in it, so that
  * clients that were refused together do not come back together; never less than the server says.

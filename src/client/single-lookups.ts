@@ -1,6 +1,8 @@
 import type { Numbers } from '../store/dtype.ts';
+import { TidemarkRefused } from './errors.ts';
 import type { LookupAnswer } from './lookup-answer.ts';
 import type { CallOptions, EntityId, LookupRequest } from './requests.ts';
+import { isPassing } from './retry.ts';
 import type { Reason, Status } from './rows.ts';
 
 /** What is known of one entity, in memory of its own. */
@@ -110,6 +112,11 @@ export class SingleLookups {
         );
       });
     } catch (error) {
+      if (groups.length > 1 && error instanceof TidemarkRefused && !isPassing(error.status)) {
+        // What is wrong with one of them, or of so many together, is not wrong with the others.
+        for (const group of groups) void this.answer(question, options, group);
+        return;
+      }
       for (const { found } of all) found.reject(error);
     }
   }

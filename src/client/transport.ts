@@ -14,19 +14,23 @@ export interface Sent {
 export class Transport {
   private base: URL;
   private connectionsMax: number;
+  private ca: string | undefined;
+  private isClosed = false;
   /** Those that may be used, the last one used at the end. */
   private idle: Connection[] = [];
   private open = new Set<Connection>();
   /** Who waits for a connection. */
   private queue: (() => void)[] = [];
 
-  constructor(url: string, connectionsMax: number) {
+  constructor(url: string, connectionsMax: number, ca?: string) {
     this.base = new URL(url);
     this.connectionsMax = connectionsMax;
+    this.ca = ca;
   }
 
   /** Rejects with what the connection, or the signal, breaks off with. */
   async post({ path, headers, body, signal, room }: Sent): Promise<Response> {
+    signal.throwIfAborted();
     const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength;
     let head = `POST ${this.base.pathname.replace(/\/$/, '')}${path} HTTP/1.1\r\nhost: ${this.base.host}\r\n`;
     for (const [name, value] of Object.entries(headers)) head += `${name}: ${value}\r\n`;
@@ -43,12 +47,16 @@ export class Transport {
     }
   }
 
+  /** Ends the connections, and what is under way on them; there are no others after them. */
   close(): void {
+    this.isClosed = true;
+    for (const give of this.queue.splice(0)) give();
     for (const connection of this.open) connection.close();
   }
 
   private async connection(signal: AbortSignal): Promise<Connection> {
     for (;;) {
+      if (this.isClosed) throw new Error('the client was closed');
       const kept = this.idle.pop();
       if (kept?.isIdle === true) return kept;
       if (kept !== undefined) continue;
@@ -59,7 +67,7 @@ export class Transport {
   }
 
   private connect(): Connection {
-    const connection: Connection = new Connection(this.base, () => {
+    const connection: Connection = new Connection(this.base, this.ca, () => {
       this.open.delete(connection);
       this.idle = this.idle.filter((each) => each !== connection);
       this.queue.shift()?.();

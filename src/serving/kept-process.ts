@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { withHugePages } from './huge-pages.ts';
 import { Line } from './line.ts';
 
 /** One that has served so long was no failure. */
@@ -79,8 +80,11 @@ export class KeptProcess {
   private spawn(): void {
     const { program, name, log, begin } = this.settings;
     const file = new URL(`./${program}${extname(import.meta.url)}`, import.meta.url);
-    // Standard input is the supervisor's alone.
-    const child = fork(fileURLToPath(file), [], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const child = fork(fileURLToPath(file), [], {
+      // Standard input is the supervisor's alone.
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: program === 'worker' ? withHugePages(process.env) : process.env,
+    });
     let servesSince: number | undefined;
     let failure: TidemarkError | undefined;
     const line = new Line(child, (error) => log.error({ err: error, process: name }, 'a process'));

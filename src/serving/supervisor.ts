@@ -8,6 +8,7 @@ import { Counter, Registry } from 'prom-client';
 
 import { listen } from '../api/listen.ts';
 import type { Config } from '../config.ts';
+import { TidemarkError } from '../ground/errors.ts';
 import type { Tidemark } from '../main.ts';
 import { KeptProcess } from './kept-process.ts';
 import type { Line, Scraped } from './line.ts';
@@ -21,6 +22,8 @@ const SCRAPE_MS = 1_000;
 const WRITER_STOPS_AFTER_MS = 2_000;
 /** More than a process takes that ends as it should. */
 const STOP_MS = 15_000;
+/** What systems take as the name of a socket. */
+const SOCKET_BYTES_MAX = 103;
 
 /**
  * A server of several processes on one port: workers that answer lookups from the files, and one
@@ -58,7 +61,7 @@ class Supervisor {
   /** Workers may have the files open. */
   private isOpen = false;
   /** To workers that were told to open them. */
-  private readers = new Set<Line>();
+  private readers = new WeakSet<Line>();
   private registry = new Registry();
 
   constructor(config: Config, log: Logger) {
@@ -87,6 +90,7 @@ class Supervisor {
 
   async start(): Promise<string> {
     const { host, port } = this.config;
+    refuseLong(this.socket);
     await refuseTaken(host, port);
     const [first, ...others] = this.workers.map(async (worker) => worker.start());
     const all = Promise.all([this.writer.start(), first, ...others]);
@@ -203,6 +207,16 @@ class Supervisor {
       },
     });
   }
+}
+
+/** Throws BAD_CONFIG where no writer could listen. */
+function refuseLong(socket: string): void {
+  if (Buffer.byteLength(socket) <= SOCKET_BYTES_MAX) return;
+  throw new TidemarkError(
+    'BAD_CONFIG',
+    `the writer's socket would be ${socket}, expected at most ${SOCKET_BYTES_MAX} bytes: set TMPDIR ` +
+      'to a folder with a shorter path',
+  );
 }
 
 /**

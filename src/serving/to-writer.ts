@@ -59,7 +59,13 @@ async function forward(
   socketPath: string,
 ): Promise<IncomingMessage> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-  const headers = { ...passedOn(raw.headers), 'x-request-id': id };
+  // Said anew, whatever the method: the bytes of a body without an end would be requests of their own.
+  const coding = raw.headers['transfer-encoding'];
+  const headers = {
+    ...passedOn(raw.headers),
+    'x-request-id': id,
+    ...(coding !== undefined && { 'transfer-encoding': coding }),
+  };
   const sent = ask({ socketPath, agent, method, path: url, headers });
   sent.once('response', resolve);
   sent.on('error', (error) => {

@@ -35,7 +35,7 @@ liveAsChild((line) => {
     line.on('open', async ({ snapshot }) => {
       await (last = last.then(async () => store.open(snapshot)));
     });
-    line.on('snapshot', ({ snapshot }) => store.follow(snapshot));
+    line.on('snapshot', async ({ snapshot }) => store.follow(snapshot));
     line.on('close', async () => {
       await (last = last.then(async () => store.close()));
       return true;
@@ -96,7 +96,8 @@ async function serve(
   );
   await store.reached(0, OPEN_MS);
   const url = await listen(server, host, await port, true);
-  setInterval(() => store.follow(0), LOOK_MS);
+  // What failed is tried again, here a second later, and told with the next snapshot.
+  setInterval(() => void store.follow(0).catch(() => {}), LOOK_MS);
   coldWatch.start();
   line.tell('serving', { url });
 }

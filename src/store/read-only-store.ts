@@ -116,24 +116,27 @@ export class ReadOnlyStore implements ReadStore {
       versions: new Map(),
     };
     this.opened = opened;
-    this.follow(snapshot);
-    await this.moving;
+    await this.follow(snapshot);
   }
 
   /** Lets go of all files and of all that was read of them. Questions wait until `open`. */
   async close(): Promise<void> {
     const { opened } = this;
     this.opened = undefined;
-    await this.moving;
+    await this.moving.catch(() => {});
     for (const { store } of opened?.versions.values() ?? []) this.letGo(store);
     await Promise.all(this.closing);
     await opened?.catalogue.close();
   }
 
-  /** Goes on to a snapshot that the writer has named as durable. */
-  follow(snapshot: number): void {
+  /**
+   * Goes on to a snapshot that the writer has named as durable; resolves when it is there, or
+   * something keeps it from there for now. Rejects with STORE_CORRUPT, and what the system refuses.
+   */
+  async follow(snapshot: number): Promise<void> {
     this.target = Math.max(this.target, snapshot);
     if (this.opened !== undefined && !this.isMoving) this.moving = this.move(this.opened);
+    await this.moving;
   }
 
   /**
@@ -244,14 +247,15 @@ export class ReadOnlyStore implements ReadStore {
     const { catalogue, versions, erasures } = opened;
     const name = nameOf(view.name, version);
     const { number } = catalogue.generation(view.name, version);
-    const { dim, dtype, created_seq: made = 0 } = view.versions[version]!;
+    const layout = view.versions[version]!;
+    const { created_seq: made = 0 } = layout;
     const files = `${made}/${number}`;
     const before = versions.get(name);
     if (before?.files === files) return true;
     const folder = catalogue.folder(view.name, version, number);
     let fresh: VersionFiles;
     try {
-      fresh = new VersionFiles(folder, dim, dtype, { mode: 'read-only', memory: this.memory });
+      fresh = new VersionFiles(folder, layout, { mode: 'read-only', memory: this.memory });
     } catch (error) {
       // Compaction has put others in their place meanwhile, or the view is gone.
       catalogue.refresh();

@@ -38,6 +38,15 @@ describe('the ids of a body of JSON are read apart', () => {
     expect(putTogether(body)).toEqual(parsed(body));
   });
 
+  test('many lists in one body have memory for their own ids alone', () => {
+    const list = { entity_ids: ['a]'.repeat(100), 1] };
+    const body = Buffer.from(JSON.stringify(Array.from({ length: 1_000 }, () => list)));
+    const { lists } = takeApart(body)!;
+    expect(lists.map((ids) => ids.texts())).toEqual(lists.map(() => [list.entity_ids[0], '1']));
+    const held = lists.reduce((sum, { bytes, ends }) => sum + bytes.length + ends.byteLength, 0);
+    expect(held).toBeLessThan(20 * body.length);
+  });
+
   test('what differs in its ids alone has the same rest', () => {
     const rests = [['a'], ['b', 'c']].map((ids) =>
       takeApart(Buffer.from(JSON.stringify({ name: 'ü', entity_ids: ids, as_of: null }))),
@@ -56,6 +65,7 @@ describe('the ids of a body of JSON are read apart', () => {
     ['a number that begins with 0', '{"entity_ids":[01]}'],
     ['minus zero', '{"entity_ids":[-0]}'],
     ['a number too long to be sure of', '{"entity_ids":[1234567890123456]}'],
+    ['more lists than any request has', `[${'{"entity_ids":[]},'.repeat(1_024)}{"entity_ids":[]}]`],
     ['a comma too many', '{"entity_ids":["a",]}'],
     ['no end', '{"entity_ids":["a"'],
     ['a text without an end', '{"entity_ids":["a'],

@@ -179,6 +179,30 @@ test('a diff that breaks off says why in its last line and does not end like a w
   expect(linesOf(text).at(-1)).toMatchObject({ __error: { code: 'BEFORE_RETENTION' } });
 });
 
+test('a diff ends with the time that its caller waits', async () => {
+  const api = await startWithMany(20_000);
+  const { timelines } = api.deps.store.version('job', 'v1');
+  const ids = timelines.ids.bind(timelines);
+  let pages = 0;
+  timelines.ids = (...args) => {
+    const end = performance.now() + (++pages === 2 ? 450 : 0);
+    while (performance.now() < end);
+    return ids(...args);
+  };
+  const response = await fetch(`${api.url}/v1/diff`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'x-request-timeout-ms': '400' },
+    body: JSON.stringify({ feature_view: 'job', ...BETWEEN }),
+  });
+  let text = '';
+  const read = async () => {
+    for await (const chunk of response.body!) text += Buffer.from(chunk).toString();
+  };
+  await expect(read()).rejects.toThrow('terminated');
+  expect(linesOf(text).at(-1)).toMatchObject({ __error: { code: 'DEADLINE_EXCEEDED' } });
+  expect(pages).toBeLessThan(150);
+});
+
 test('a diff that nobody waits for any more ends, though nothing differs', async () => {
   const api = await startWithMany(100_000);
   const version = api.deps.store.version('job', 'v1');

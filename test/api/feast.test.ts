@@ -104,6 +104,13 @@ test('of two features with one name it is said how to tell them apart', async ()
   expect(told.status).toBe(200);
 });
 
+test('a join key that objects have by themselves is missed like any other', async () => {
+  const api = await startFilled();
+  await api.send('PUT', '/v1/feature-views/odd', { ...JOB, join_key: 'constructor' });
+  const { status, body } = await ask(api, { features: ['odd:vector'], entities: { id: [1] } });
+  expect([status, body.detail]).toEqual([422, expect.stringContaining('the join key constructor')]);
+});
+
 test.each([
   ['a feature service', { feature_service: 'ranking', features: undefined }, 'BAD_REQUEST'],
   ['no features', { features: [] }, 'BAD_REQUEST'],

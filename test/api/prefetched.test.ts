@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+
 import { pack } from 'msgpackr';
 import { expect, test, vi } from 'vitest';
 
@@ -98,6 +100,18 @@ test.each([
   const api = await startCold(bring);
   expect((await api.send('POST', '/v1/lookup', body)).status).toBe(status);
   expect(bring).not.toHaveBeenCalled();
+});
+
+test('a lookup whose time is over while it waits for its vectors is given up', async () => {
+  const bring = vi.fn<Bring>(async (_version, _ids, _question, gone) => {
+    await once(gone, 'abort');
+  });
+  const api = await startCold(bring);
+  const { status, body } = await api.send('POST', '/v1/lookup', LOOKUP, {
+    'x-request-timeout-ms': '100',
+  });
+  expect([status, body.code]).toEqual([504, 'DEADLINE_EXCEEDED']);
+  expect(bring).toHaveBeenCalledOnce();
 });
 
 test('a lookup is answered where nothing could be brought', async () => {

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { Gauge } from 'prom-client';
 import { expect, onTestFinished, test, vi } from 'vitest';
 
 import type { Deps } from '../../src/api/deps.ts';
@@ -212,6 +213,15 @@ test('more of answers that nobody takes than may be kept makes the server refuse
   expect(await refused(api, 'unsent')).toBe(1);
   socket.destroy();
   await vi.waitUntil(async () => (await api.send('POST', '/v1/lookup', LOOKUP)).status === 200);
+});
+
+test('large answers about the server itself do not count once they are taken', async () => {
+  const api = await startApi();
+  const help = 'x'.repeat(100_000);
+  new Gauge({ name: 'wide', help, registers: [api.deps.registry] }).set(1);
+  const unsent = async (): Promise<number> => metric(api, 'tidemark_http_unsent_bytes');
+  expect(await unsent()).toBe(0);
+  await expect.poll(unsent).toBe(0);
 });
 
 test('a client that takes its answer bit by bit is not cut off', async () => {

@@ -90,6 +90,18 @@ test('scores come in MessagePack and safetensors as in JSON', async () => {
   expect(JSON.parse(metadata['result']!)).toMatchObject({ metric: 'dot', feature_view: 'job' });
 });
 
+test('a score beyond float32 is null in JSON, which has no infinity, and infinite in safetensors', async () => {
+  const api = await startFilled();
+  await pushTo(api, [{ entity_id: 'far', event_timestamp: minutesAgo(1), vector: [-3e38, 0] }]);
+  const asked = { ...ASKED, query: { vector: [3e38, 0] }, entity_ids: ['far'] };
+  const packing = { accept: 'application/vnd.msgpack' };
+  const told = [(await score(api, asked)).body, unpack((await score(api, asked, packing)).bytes)];
+  for (const each of told) expect(each).toMatchObject({ statuses: ['PRESENT'], scores: [null] });
+  const { bytes } = await score(api, asked, { accept: 'application/vnd.safetensors' });
+  const of = parseSafetensors(bytes).tensors.get('score')!.bytes;
+  expect(new DataView(of.buffer, of.byteOffset).getFloat32(0, true)).toBe(-Infinity);
+});
+
 test('a query that is neither an entity nor a vector is told what it could be', async () => {
   const api = await startFilled();
   for (const query of [{}, undefined, 'm', { entity_id: 'm' }]) {

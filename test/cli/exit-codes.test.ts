@@ -23,7 +23,10 @@ test.each([
   [['timeline', 'job', 'a', '--limit', '0'], 'a whole number, 1 or more'],
   [['push', 'job', '/no/such/file'], 'no such file'],
   [['views', '--url', 'localhost:8080'], 'expected http://HOST:PORT'],
-  [['serve', '--port', 'abc'], 'port: got "abc"'],
+  [['serve', '--port', 'abc'], 'port: got "abc"; expected a whole number from 0 to 65535'],
+  [['serve', '--workers', 'x'], 'serving.workers: got "x"; expected a whole number from 0 to 64'],
+  [['serve', '--workers', '-1'], 'serving.workers: got "-1"; expected a whole number from 0 to 64'],
+  [['serve', '--workers', '65'], 'serving.workers: got 65; expected a whole number from 0 to 64'],
   [['verify', '--config', '/no/such/file'], 'BAD_CONFIG'],
   [['model', 'list', '--nosuch'], "unknown option '--nosuch'"],
 ])('wrong usage ends with 2: %j', async (args, message) => {

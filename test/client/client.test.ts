@@ -147,6 +147,16 @@ test('single lookups of one turn are one request for each question, and have vec
   expect(found[0].vector?.buffer).not.toBe(found[3].vector?.buffer);
 });
 
+test('what is wrong with one of single lookups that go together is not wrong with the others', async () => {
+  const { client } = await startFilled();
+  const unknown = Array.from({ length: 40 }, async (_, at) => client.get(`none${at}`, 1));
+  const [one, ...refused] = await Promise.allSettled([client.get('job', 1), ...unknown]);
+  expect(one).toMatchObject({ status: 'fulfilled', value: { status: 'PRESENT' } });
+  expect(
+    refused.map((each) => each.status === 'rejected' && (each.reason as { code: string }).code),
+  ).toEqual(unknown.map(() => 'VIEW_NOT_FOUND'));
+});
+
 test('scores come as columns', async () => {
   const { client } = await startFilled();
   const asked = { feature_view: 'job', entity_ids: [1, 'none'], metric: 'dot' } as const;
@@ -206,6 +216,17 @@ test('a call says with each try how long it is still going to wait', async () =>
   expect(times[0]).toBeLessThanOrEqual(9_000);
   expect(times[1]).toBeLessThan(times[0]!);
   expect(times[1]).toBeGreaterThan(0);
+});
+
+test('a call that may take any time waits as long as there is a timer', async () => {
+  let said: string | string[] | undefined;
+  const stub = await startStub(({ headers }, response) => {
+    said = headers['x-request-timeout-ms'];
+    setImmediate(() => response.end('{}'));
+  });
+  const client = clientOf(stub.url, { deadlineMs: Infinity });
+  await client.push({ feature_view: 'job', records: [] });
+  expect(said).toMatch(/^21474836\d\d$/);
 });
 
 test('a call ends with its deadline, and with its signal', async () => {

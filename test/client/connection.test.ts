@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 
+import { Memory } from '../../src/client/memory.ts';
 import { ResponseReader } from '../../src/client/response-reader.ts';
 import { Transport } from '../../src/client/transport.ts';
 
@@ -99,6 +100,23 @@ function post(transport: Transport, signal = AbortSignal.timeout(5_000)) {
   return transport.post({ path: '/x', headers: {}, body: '{}', signal, room });
 }
 
+test('a body in chunks is in memory that was made for it, as one whose length is told', () => {
+  const chunked = 'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n';
+  for (const text of [chunked, 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello']) {
+    const { body } = readIn([9], Buffer.from(text)).response;
+    expect(body.buffer.byteLength).toBe(5);
+  }
+});
+
+test('memory of an answer is used for another that fills a good part of it', () => {
+  const memory = new Memory();
+  const large = memory.take(1_000);
+  memory.giveBack(large);
+  expect(memory.take(100).buffer).not.toBe(large.buffer);
+  expect(memory.take(1_001).buffer).not.toBe(large.buffer);
+  expect(memory.take(250).buffer).toBe(large.buffer);
+});
+
 test('requests wait for a connection, use it one after another, and have their own answers', async () => {
   let seen = 0;
   const url = await serverThat((socket, connections) => {
@@ -133,4 +151,52 @@ test('a connection that ends, or is given up, takes its request with it and no o
   await expect(post(transport)).rejects.toThrow('ended before');
   await expect(post(transport, AbortSignal.timeout(20))).rejects.toThrow('timeout');
   expect((await post(transport)).body.toString()).toBe('ok');
+});
+
+const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+
+test('a connection that says what nobody asked is not used again', async () => {
+  let ended = 0;
+  let first: Socket | undefined;
+  const url = await serverThat((socket, connections) => {
+    first ??= socket;
+    socket.on('close', () => ended++);
+    socket.on('data', () => {
+      socket.write(OK.replace('OK', `OK\r\nx-connection: ${connections}`));
+    });
+  });
+  const transport = new Transport(url, 1);
+  onTestFinished(() => transport.close());
+  expect((await post(transport)).headers['x-connection']).toBe('1');
+  first!.write('HTTP/1.1 200 OK\r\n');
+  await expect.poll(() => ended).toBe(1);
+  expect((await post(transport)).headers['x-connection']).toBe('2');
+});
+
+test('a request that is given up before it begins waits for no connection', async () => {
+  const url = await serverThat((socket) => socket.resume());
+  const transport = new Transport(url, 1);
+  onTestFinished(() => transport.close());
+  const busy = post(transport);
+  const given = AbortSignal.abort(new Error('given up'));
+  await expect(post(transport, given)).rejects.toThrow('given up');
+  transport.close();
+  await expect(busy).rejects.toThrow('was closed');
+});
+
+test('closing ends what is under way and what waits, and there is nothing after it', async () => {
+  let connected = 0;
+  const url = await serverThat((socket, connections) => {
+    connected = connections;
+    socket.resume();
+  });
+  const transport = new Transport(url, 1);
+  const all = [post(transport), post(transport), post(transport)];
+  await expect.poll(() => connected).toBe(1);
+  transport.close();
+  for (const { status, reason } of (await Promise.allSettled(all)) as PromiseRejectedResult[]) {
+    expect([status, String(reason)]).toEqual(['rejected', expect.stringMatching('was closed')]);
+  }
+  await expect(post(transport)).rejects.toThrow('was closed');
+  expect(connected).toBe(1);
 });

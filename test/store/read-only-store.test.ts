@@ -1,5 +1,7 @@
+import { rmSync } from 'node:fs';
+
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 
 import { ReadOnlyStore } from '../../src/store/read-only-store.ts';
 import type { ReadStore, Store } from '../../src/store/store.ts';
@@ -48,7 +50,7 @@ async function settled(writer: Store): Promise<void> {
 
 async function goOn({ writer, reader }: Pair): Promise<void> {
   await settled(writer);
-  reader.follow(writer.snapshot);
+  await reader.follow(writer.snapshot);
   await reader.reached(writer.snapshot, 1_000);
   expect(reader.snapshot).toBe(writer.snapshot);
 }
@@ -137,6 +139,26 @@ test('views that come and go, and come again under the same name, are followed',
   expect(answersOf(reader, questionAt(reader.snapshot), 'skill')).not.toEqual(first);
 });
 
+test('a view that is dropped while its files are about to be opened is passed by', async () => {
+  const both = await pair();
+  const { writer, reader } = both;
+  writer.createView(viewOf('skill'));
+  await settled(writer);
+  const { catalogue } = reader;
+  const folder = catalogue.folder.bind(catalogue);
+  let dropped: Promise<void> | undefined;
+  vi.spyOn(catalogue, 'folder').mockImplementationOnce((...names) => {
+    dropped = writer.dropView('skill');
+    rmSync(folder('skill'), { recursive: true });
+    return folder(...names);
+  });
+  await reader.follow(writer.snapshot);
+  await dropped;
+  await goOn(both);
+  expect(reader.catalogue.views().map(({ name }) => name)).toEqual(['job']);
+  expect(() => reader.version('skill', 'v1')).toThrow('no model version');
+});
+
 test('a snapshot is not gone by before the catalogue is with it', async () => {
   const both = await pair();
   const { writer, reader } = both;
@@ -146,7 +168,7 @@ test('a snapshot is not gone by before the catalogue is with it', async () => {
   await writer.advanceHorizon('job', 5);
   await settled(writer);
   // What is named is below the event: the horizon must wait for its own snapshot (A10).
-  reader.follow(snapshot);
+  await reader.follow(snapshot);
   expect(reader.catalogue.mustGetView('job').horizon).toBeUndefined();
   await goOn(both);
   expect(reader.catalogue.mustGetView('job').horizon).toBeDefined();
@@ -158,7 +180,7 @@ test('what is waited for comes, or the time is over; nobody waits for what is th
   expect(reader.reached(reader.snapshot, 1_000)).toBeUndefined();
   const waited = reader.reached(reader.snapshot + 1, 10_000);
   await push(both, 'a', 10, [1, 1]);
-  reader.follow(writer.snapshot);
+  await reader.follow(writer.snapshot);
   await waited;
   expect(reader.snapshot).toBe(writer.snapshot);
   await reader.reached(writer.snapshot + 1, 1);

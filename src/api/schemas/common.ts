@@ -238,6 +238,19 @@ interface ProblemAnswer {
   content: { [PROBLEM_TYPE]: { schema: typeof problem } };
 }
 
+/** Codes of all routes that are asked for what is in force at a moment. */
+export const READ_CODES = [
+  'BAD_REQUEST',
+  'BAD_TIMESTAMP',
+  'BAD_DURATION',
+  'VIEW_NOT_FOUND',
+  'VERSION_NOT_FOUND',
+  'SNAPSHOT_UNAVAILABLE',
+  'LIMIT_EXCEEDED',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'STORE_CORRUPT',
+] as const satisfies ErrorCode[];
+
 /** The error answers of a route: each status with the codes that it comes with. */
 export function problems(...codes: ErrorCode[]): Record<number, ProblemAnswer> {
   const all = [

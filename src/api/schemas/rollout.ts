@@ -25,7 +25,8 @@ export const promoteBody = z
   })
   .meta({ id: 'Promotion' });
 
-export const whyBody = z.strictObject({ reason }).meta({ id: 'Why' });
+export const whyQuery = z.strictObject({ reason });
+export const whyBody = whyQuery.meta({ id: 'Why' });
 
 export const gatesAnswer = z
   .strictObject({

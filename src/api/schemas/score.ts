@@ -94,7 +94,9 @@ export const scoreAnswer = z
     event_timestamps: z.array(instantText.nullable()),
     scores: z
       .array(z.number().nullable())
-      .describe('float32, summed in float64; null where the row, or the query, is not PRESENT.'),
+      .describe(
+        'float32, summed in float64; null where the row, or the query, is not PRESENT, or the score is beyond float32.',
+      ),
   })
   .meta({ id: 'ScoreAnswer', description: 'Columns with one row an entity id, in order.' });
 export type ScoreAnswer = z.output<typeof scoreAnswer>;
@@ -103,6 +105,6 @@ export const safetensorsScores = z.unknown().meta({
   type: 'string',
   format: 'binary',
   description:
-    'A safetensors file: `score` [rows] F32, NaN where the row or the query is not PRESENT; `status` and `reason` [rows] U8, indexes into `statuses` and `reasons`; `event_timestamp` [rows] I64, µs since the epoch, −2^63 where there is none. ' +
+    'A safetensors file: `score` [rows] F32, NaN where the row or the query is not PRESENT, infinite where it is beyond float32; `status` and `reason` [rows] U8, indexes into `statuses` and `reasons`; `event_timestamp` [rows] I64, µs since the epoch, −2^63 where there is none. ' +
     'In `__metadata__`: `snapshot`, and as JSON `question`, `result` (what the JSON answer has beside its columns), `statuses` and `reasons`.',
 });

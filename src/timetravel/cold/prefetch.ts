@@ -39,6 +39,8 @@ interface Wish {
   /** How many of the ids threads have been given, and how many parts they are reading. */
   given: number;
   reading: number;
+  /** Aborted when nobody waits any more. */
+  gone: AbortSignal;
   done: () => void;
 }
 
@@ -72,15 +74,20 @@ export class Prefetch {
 
   /**
    * Resolves when what the question reads of the entities, well-formed, was read, as far as it can
-   * be; what is resident needs no reading. Never rejects.
+   * be, or is given up; what is resident needs no reading. Never rejects.
    */
-  async bring(store: VersionStore, ids: readonly string[], question: Question): Promise<void> {
+  async bring(
+    store: VersionStore,
+    ids: readonly string[],
+    question: Question,
+    gone: AbortSignal,
+  ): Promise<void> {
     if (this.isClosed || store.environment.bytes() < this.bytesMin) return;
     const cold = coldIds(store, ids, question);
     if (cold.length === 0) return;
     const { promise, resolve: done } = Promise.withResolvers<void>();
     const of = { number: this.numbers++, store, question, ids: cold, pin: undefined };
-    this.waiting.push({ ...of, given: 0, reading: 0, done });
+    this.waiting.push({ ...of, given: 0, reading: 0, gone, done });
     this.lend();
     await promise;
   }
@@ -113,6 +120,12 @@ export class Prefetch {
   /** Gives a thread the wish's next ids. */
   private give(wish: Wish): void {
     const { number, store, question, ids, given } = wish;
+    if (wish.gone.aborted) {
+      wish.given = ids.length;
+      // What threads are reading needs its pin until they have.
+      if (wish.reading === 0) end(wish);
+      return;
+    }
     try {
       wish.pin ??= pinVersion(store);
     } catch {

@@ -11,6 +11,8 @@ import { ANY_AGE, type Question } from '../../../src/timetravel/question.ts';
 import { batchOf, testStore, viewOf } from '../../support/store.ts';
 
 const DIM = 16;
+/** Somebody waits. */
+const WAITED = new AbortController().signal;
 
 /** Of more revisions than a head has, the older stand in sealed chunks. */
 async function filled(entities: number, revisions = 1): Promise<Store> {
@@ -60,7 +62,7 @@ test.each([
   const prefetch = started();
   const ids = [...idsOf(30), 'nobody', 'e3'];
   const version = store.version('job', 'v1');
-  await prefetch.bring(version, ids, question(store, asOf));
+  await prefetch.bring(version, ids, question(store, asOf), WAITED);
   const { vectorIds } = resolveMany(version, idsOf(30), question(store, asOf));
   // Those who brought them verified their checksums.
   for (const id of vectorIds) expect(version.vectors.checked.has(id)).toBe(true);
@@ -76,9 +78,9 @@ test('what is resident is not read again', async () => {
   const prefetch = started();
   const asked = question(store);
   lookUp(store, idsOf(9), asked);
-  await prefetch.bring(version, idsOf(9), asked);
+  await prefetch.bring(version, idsOf(9), asked, WAITED);
   expect(pin).not.toHaveBeenCalled();
-  await prefetch.bring(version, idsOf(10), asked);
+  await prefetch.bring(version, idsOf(10), asked, WAITED);
   expect(pin).toHaveBeenCalledOnce();
 });
 
@@ -87,7 +89,7 @@ test('a small file is not worth its threads', async () => {
   const version = store.version('job', 'v1');
   const pin = vi.spyOn(version.environment, 'pin');
   const prefetch = new Prefetch({ isCold: true });
-  await prefetch.bring(version, idsOf(3), question(store));
+  await prefetch.bring(version, idsOf(3), question(store), WAITED);
   expect(pin).not.toHaveBeenCalled();
 });
 
@@ -95,12 +97,46 @@ test('requests take turns: one id does not wait for the many that were asked bef
   const store = await filled(300);
   const version = store.version('job', 'v1');
   const prefetch = started();
-  await prefetch.bring(version, ['e0'], question(store));
+  await prefetch.bring(version, ['e0'], question(store), WAITED);
   const order: string[] = [];
-  const many = prefetch.bring(version, idsOf(300), question(store)).then(() => order.push('many'));
-  const one = prefetch.bring(version, ['e7'], question(store)).then(() => order.push('one'));
+  const many = prefetch
+    .bring(version, idsOf(300), question(store), WAITED)
+    .then(() => order.push('many'));
+  const one = prefetch
+    .bring(version, ['e7'], question(store), WAITED)
+    .then(() => order.push('one'));
   await Promise.all([many, one]);
   expect(order).toEqual(['one', 'many']);
+});
+
+test('what nobody waits for any more is not read on, and keeps no state of the files', async () => {
+  const store = await filled(300);
+  const version = store.version('job', 'v1');
+  const { environment } = version;
+  const pin = environment.pin.bind(environment);
+  let kept = 0;
+  const gone = new AbortController();
+  const pinning = vi.spyOn(environment, 'pin').mockImplementation(() => {
+    kept++;
+    // By then the first parts are being read.
+    setImmediate(() => gone.abort());
+    const { release, ...pinned } = pin();
+    const letGo = () => {
+      kept--;
+      release();
+    };
+    return { ...pinned, release: letGo };
+  });
+  const prefetch = started();
+  const asked = question(store);
+  await prefetch.bring(version, idsOf(300), asked, gone.signal);
+  expect(kept).toBe(0);
+  const { vectorIds } = resolveMany(version, idsOf(300), asked);
+  const read = vectorIds.filter((id) => version.vectors.checked.has(id)).length;
+  expect(read).toBeGreaterThan(0);
+  expect(read).toBeLessThanOrEqual(4 * 32);
+  await prefetch.bring(version, idsOf(300), asked, gone.signal);
+  expect(pinning).toHaveBeenCalledOnce();
 });
 
 test('however many requests wait, few states of the files are kept for them', async () => {
@@ -121,7 +157,9 @@ test('however many requests wait, few states of the files are kept for them', as
   const prefetch = started();
   const asked = question(store);
   await Promise.all(
-    Array.from({ length: 300 }, async () => prefetch.bring(version, idsOf(300).slice(150), asked)),
+    Array.from({ length: 300 }, async () =>
+      prefetch.bring(version, idsOf(300).slice(150), asked, WAITED),
+    ),
   );
   expect(kept).toBe(0);
   // Of those that take turns, and of the last parts of others, one a thread.
@@ -138,7 +176,7 @@ test('what the disk has lost since it was first read is told by the lookup of it
   const at = readFileSync(file).indexOf(vector);
   writeSync(file, Buffer.from([0xff]), 0, 1, at);
   closeSync(file);
-  await started().bring(version, idsOf(30), question(store));
+  await started().bring(version, idsOf(30), question(store), WAITED);
   expect(() => lookUp(store, ['e20'], question(store))).toThrow(TidemarkError);
   expect(lookUp(store, ['e21'], question(store)).readFloatLE(0)).toBeCloseTo(21);
 });
@@ -147,9 +185,9 @@ test('who closes it waits for no disk: requests go on without, and the store can
   const store = await filled(300);
   const version = store.version('job', 'v1');
   const prefetch = started();
-  const brought = prefetch.bring(version, idsOf(300), question(store));
+  const brought = prefetch.bring(version, idsOf(300), question(store), WAITED);
   await prefetch.close();
   await brought;
-  await prefetch.bring(version, ['e1'], question(store));
+  await prefetch.bring(version, ['e1'], question(store), WAITED);
   await Promise.race([store.compact('job', 'v1'), sleep(5_000).then(() => expect.fail('pinned'))]);
 });
