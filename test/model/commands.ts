@@ -147,6 +147,8 @@ function change(
   });
 }
 
+const versionShape = fc.record({ view: pick, version: pick, seed });
+
 const horizonShape = fc.record({ view: pick, back: fc.nat(120) });
 
 async function advanceHorizon(
@@ -168,6 +170,7 @@ const togetherShape = fc.record({
   erasure: fc.option(erasureShape),
   horizon: fc.option(horizonShape),
   compact: fc.option(pick),
+  flip: fc.option(versionShape),
   seed,
 });
 
@@ -176,7 +179,7 @@ async function together(
   world: World,
   shape: typeof togetherShape extends fc.Arbitrary<infer T> ? T : never,
 ): Promise<void> {
-  const { pushes, settings, erasure, horizon, compact } = shape;
+  const { pushes, settings, erasure, horizon, compact, flip } = shape;
   const random = seeded(shape.seed);
   const work = pushes.map(
     (one): (() => Promise<unknown>) =>
@@ -187,6 +190,7 @@ async function together(
     settings && (async () => change(world, settings)),
     erasure && (async () => erase(world, erasure)),
     horizon && (async () => advanceHorizon(world, horizon)),
+    flip && (async () => world.promote(world.viewAt(flip.view), flip.version)),
     compact !== null && (async () => void upkeep.compact(world, world.target(compact))),
   ];
   // In any order, and the later ones while the first are on their way.
@@ -225,6 +229,9 @@ export function commands(): Command[] {
   const compacting = step('begin to compact', pick, async (world, target) => {
     void upkeep.compact(world, world.target(target));
   });
+  const flipping = step('promote', versionShape, async (world, { view, version }) =>
+    world.promote(world.viewAt(view), version),
+  );
   return [
     pushing,
     pushing,
@@ -252,7 +259,16 @@ export function commands(): Command[] {
       upkeep.maintain(world, due.share / 10, due.within),
     ),
     step('reopen', nothing, async (world) => world.reopen()),
-    step('backfill', pick, async (world, view) => world.backfill(world.viewAt(view))),
+    step('add a version', pick, async (world, view) => world.addVersion(world.viewAt(view))),
+    step('backfill', versionShape, async (world, { view, version, seed: from }) =>
+      world.backfill(world.viewAt(view), version, seeded(from)),
+    ),
+    flipping,
+    flipping,
+    step('roll back', pick, async (world, view) => world.rollBack(world.viewAt(view))),
+    step('retire', versionShape, async (world, { view, version }) =>
+      world.retire(world.viewAt(view), version),
+    ),
     step('drop', pick, async (world, view) => {
       await world.drop(world.viewAt(view));
       if (world.views.size === 0) world.createAt(view % 3);
@@ -263,7 +279,7 @@ export function commands(): Command[] {
     step('restore', nothing, async (_world, _data, copies) => {
       if (copies.hasBackup) await copies.restore();
     }),
-    step('promote', nothing, async (_world, _data, copies) => {
+    step('promote the replica', nothing, async (_world, _data, copies) => {
       if (copies.hasReplica) await copies.promote();
     }),
   ];

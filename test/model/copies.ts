@@ -71,14 +71,14 @@ export class Copies {
     const directory = world.newDirectory();
     const { snapshot } = await world.store.backup(directory);
     const views = new Map<string, NaiveView>();
-    for (const [name, { view, targets }] of world.views) {
+    for (const [name, { targets, reigns, ...known }] of world.views) {
       const copies = targets.map((target) => target.copy());
       // A backup leaves behind what compaction does.
       for (const copy of copies) {
         copy.noteDropped(copy.naive.dropping());
         copy.naive.perhapsDropped.clear();
       }
-      views.set(name, { view, targets: copies });
+      views.set(name, { ...known, targets: copies, reigns: [...reigns] });
     }
     this.backup = { directory, snapshot, views, erasures: world.erasures.length };
     world.snapshots.push(snapshot);
@@ -103,14 +103,15 @@ export class Copies {
     );
     expect(done.snapshot).toBe(snapshot);
     world.views.clear();
-    for (const [name, { view, targets }] of views) {
+    for (const [name, { targets, reigns, ...known }] of views) {
+      const { view } = known;
       const copies = targets.map((target) => target.copy());
       for (const copy of copies) world.adopt(copy);
       for (const { scope, ids } of world.erasures.slice(erasures)) {
         if (scope.entity !== view.entity || (scope.view ?? name) !== name) continue;
         for (const { naive } of copies) for (const id of ids) naive.erase(id);
       }
-      world.views.set(name, { view, targets: copies });
+      world.views.set(name, { ...known, targets: copies, reigns: [...reigns] });
     }
     world.snapshots = world.snapshots.filter((each) => each <= snapshot);
     world.goOnWith(openStore(world.directory, world.clock.read));

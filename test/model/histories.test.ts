@@ -57,7 +57,7 @@ async function runHistories(seed: number, runs: number, replay?: string): Promis
 }
 
 test(
-  'any history of pushes, deletes, erasures, retention, compaction, backfills, backups, drops and restarts answers as the naive model does (A1–A11)',
+  'any history of pushes, deletes, erasures, retention, compaction, backfills, promotions, rollbacks, backups, drops and restarts answers as the naive model does, each answer of one version (A1–A11)',
   async () => {
     if (REPLAY !== undefined) {
       const [seed, ...rest] = REPLAY.split(' ');

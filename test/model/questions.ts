@@ -13,7 +13,7 @@ import { REASONS, STATUSES } from '../../src/timetravel/status.ts';
 import { askPages } from '../support/pages.ts';
 import type { NaiveStore } from './naive.ts';
 import { IDS, type Target, vectorOf } from './target.ts';
-import type { World } from './world.ts';
+import type { NaiveView, World } from './world.ts';
 
 type Random = (below: number) => number;
 
@@ -31,6 +31,7 @@ interface Row {
 /** Asks `count` random questions of every model version, each about every entity; how many rows that were. */
 export function askAll(world: World, random: Random, count: number): number {
   let rows = 0;
+  for (const [name, known] of world.views) expectAliases(world.store, name, known);
   for (const target of world.targets()) {
     for (let asked = 0; asked < count; asked++) {
       rows += expectAnswers(world, target, randomQuestion(world, target, random));
@@ -38,6 +39,27 @@ export function askAll(world: World, random: Random, count: number): number {
     }
   }
   return rows;
+}
+
+/** The version that answers is that of the last flip, and the history tells all of them. */
+function expectAliases({ catalogue }: Store, name: string, known: NaiveView): void {
+  const { reigns, candidate, previous, targets } = known;
+  const view = catalogue.mustGetView(name);
+  const { current } = reigns.at(-1)!;
+  expect(view.aliases).toEqual({
+    current,
+    ...(candidate !== undefined && { candidate }),
+    ...(previous !== undefined && { previous }),
+  });
+  expect(catalogue.mustFindVersion(view).version).toBe(current);
+  const names = targets.map(({ version }) => version);
+  expect(Object.keys(view.versions).toSorted()).toEqual(names.toSorted());
+  const told: NaiveView['reigns'] = [];
+  for (const event of catalogue.history(name)) {
+    const now = event.view.aliases.current;
+    if (told.at(-1)?.current !== now) told.push({ seq: event.seq, current: now });
+  }
+  expect(told).toEqual(reigns);
 }
 
 function randomQuestion(world: World, target: Target, random: Random): Question {
@@ -246,6 +268,7 @@ async function* streamOf(rows: readonly object[]): AsyncGenerator<Uint8Array> {
 export function expectAlike(world: World, replica: Store, random: Random, count: number): number {
   const { store } = world;
   expect(replica.snapshot).toBe(store.snapshot);
+  for (const [name, known] of world.views) expectAliases(replica, name, known);
   let rows = 0;
   for (const target of world.targets()) {
     const leader = store.version(target.view, target.version);

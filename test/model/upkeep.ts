@@ -20,9 +20,9 @@ export function compact(world: World, target: Target): Promise<Compaction | unde
       target.noteDropped(dropping);
       return done;
     } catch (error) {
-      // The view was dropped, or the store closed, meanwhile.
+      // The version went, or the store was closed, meanwhile.
       const code = error instanceof TidemarkError ? error.code : undefined;
-      if (code === 'VIEW_NOT_FOUND' || code === 'SHUTTING_DOWN') return undefined;
+      if (code === 'VERSION_NOT_FOUND' || code === 'SHUTTING_DOWN') return undefined;
       throw error;
     } finally {
       target.compacting--;

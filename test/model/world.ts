@@ -18,7 +18,17 @@ import { batchOf, type Row, Target } from './target.ts';
 export interface NaiveView {
   view: FeatureView;
   targets: Target[];
+  /** Who answered where no version was named, from which seq on; the last one does now. */
+  reigns: { seq: number; current: string }[];
+  candidate: string | undefined;
+  previous: string | undefined;
 }
+
+/** Names of versions that may come beside the first one, and again when they are gone. */
+const MORE_VERSIONS = [
+  { version: 'v2', dim: 5 },
+  { version: 'v3', dim: 2 },
+];
 
 /** Two views of one entity type: an erasure may reach one of them or both. */
 const VIEWS = [
@@ -102,24 +112,95 @@ export class World {
       versions: { v1: { version: 'v1', dim: 2, dtype: 'float32', created_timestamp } },
     };
     this.store.createView(view);
-    this.views.set(name, { view, targets: [] });
+    const reigns = [{ seq: this.store.catalogue.lastEvent(), current: 'v1' }];
+    this.views.set(name, { view, targets: [], reigns, candidate: undefined, previous: undefined });
     this.begin(name, 'v1', 2);
   }
 
-  /** A second model version, filled with what the first one knows: its facts, with their times. */
-  async backfill(name: string): Promise<void> {
-    const [first, second] = this.views.get(name)!.targets;
-    if (second !== undefined) return;
-    const dim = 5;
+  /** One more model version, if there is a name left for it: the candidate from then on. */
+  addVersion(name: string): void {
+    const known = this.views.get(name)!;
+    const added = MORE_VERSIONS.find(({ version }) => this.targetOf(name, version) === undefined);
+    if (added === undefined) return;
+    const { version, dim } = added;
     const created_timestamp = micros(this.clock.now);
-    this.store.addVersion(name, { version: 'v2', dim, dtype: 'float32', created_timestamp });
-    const target = this.begin(name, 'v2', dim);
-    const rows = first!.naive
+    this.store.addVersion(name, { version, dim, dtype: 'float32', created_timestamp });
+    this.begin(name, version, dim);
+    known.candidate = version;
+  }
+
+  /**
+   * Fills another version with a part of what the current one knows: its facts, with their times, in
+   * any order and as often as it happens.
+   */
+  async backfill(name: string, pick: number, random: (below: number) => number): Promise<void> {
+    const current = this.targetOf(name, this.currentOf(name))!;
+    const others = this.views.get(name)!.targets.filter((each) => each !== current);
+    if (others.length === 0) return;
+    const { naive } = current;
+    const rows = naive
       .ids()
       .flatMap((id) =>
-        first!.naive.history(id).map(({ event, known, value }) => ({ id, event, known, value })),
-      );
-    await this.push(target, rows);
+        naive.history(id).map(({ event, known, value }) => ({ id, event, known, value })),
+      )
+      .filter(() => random(3) > 0)
+      .toSorted(() => random(3) - 1);
+    if (rows.length > 0) await this.push(others[pick % others.length]!, rows);
+  }
+
+  currentOf(name: string): string {
+    return this.views.get(name)!.reigns.at(-1)!.current;
+  }
+
+  private targetOf(name: string, version: string): Target | undefined {
+    return this.views.get(name)!.targets.find((each) => each.version === version);
+  }
+
+  async promote(name: string, pick: number): Promise<void> {
+    const known = this.views.get(name)!;
+    const { version } = known.targets[pick % known.targets.length]!;
+    const before = this.currentOf(name);
+    await this.store.promote(name, version, { kept_until: undefined });
+    if (version === before) return;
+    known.previous = before;
+    if (known.candidate === version) known.candidate = undefined;
+    this.noteReign(name, version);
+  }
+
+  async rollBack(name: string): Promise<void> {
+    const known = this.views.get(name)!;
+    const { previous } = known;
+    const before = this.currentOf(name);
+    const rolling = this.store.rollBack(name, {});
+    if (previous === undefined) {
+      await expect(rolling).rejects.toMatchObject({ code: 'NO_PREVIOUS' });
+      return;
+    }
+    await rolling;
+    known.previous = undefined;
+    known.candidate = before;
+    this.noteReign(name, previous);
+  }
+
+  async retire(name: string, pick: number): Promise<void> {
+    const known = this.views.get(name)!;
+    const target = known.targets[pick % known.targets.length]!;
+    const { version } = target;
+    const retiring = this.store.retire(name, version, {});
+    if (version === this.currentOf(name)) {
+      await expect(retiring).rejects.toMatchObject({ code: 'VERSION_IN_USE' });
+      return;
+    }
+    known.targets = known.targets.filter((each) => each !== target);
+    if (known.candidate === version) known.candidate = undefined;
+    if (known.previous === version) known.previous = undefined;
+    await retiring;
+  }
+
+  private noteReign(name: string, current: string): void {
+    const { reigns } = this.views.get(name)!;
+    reigns.push({ seq: this.store.catalogue.lastEvent(), current });
+    this.snapshots.push(this.store.snapshot);
   }
 
   private begin(name: string, version: string, dim: number): Target {
