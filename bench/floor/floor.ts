@@ -11,11 +11,11 @@ import { pinLoad } from '../harness/cores.ts';
 import { type DataSet, dataSetText, idOf, makeStore } from '../harness/data-set.ts';
 import { withFolder } from '../harness/folder.ts';
 import { uniform } from '../harness/keys.ts';
-import { askedOptions, commandOf, pageName } from '../harness/options.ts';
+import { askedOptions } from '../harness/options.ts';
 import { publishRows } from '../harness/page.ts';
-import { type Contender, measureInTurns } from '../harness/rows.ts';
+import { seeded } from '../harness/random.ts';
+import { type Contender, measureInTurns, turnsText } from '../harness/rows.ts';
 import { medianOf } from '../harness/statistics.ts';
-import { seeded } from '../measure.ts';
 import { poolOf } from '../store/vector-pool.ts';
 import { writeEntries } from './entries.ts';
 import { compileReader, copying, inC, lookups, type Reader } from './readers.ts';
@@ -69,11 +69,11 @@ await withFolder(async (folder) => {
   );
   for (const reader of readers) await reader.close();
   publishRows({
-    name: pageName('lookup-floor', options),
+    name: 'lookup-floor',
     title: 'Lookups beside their floor',
-    command: commandOf('lookup-floor', options),
+    command: 'npm run bench -- lookup-floor',
     text: [
-      `${IDS} vectors a question, ${QUESTIONS} questions in turn, of ${dataSetText(dataSet)}, any as often as any other; all in memory, one thread, and no HTTP. All write the same bytes into one buffer, which is checked.`,
+      `${IDS} vectors a question, ${QUESTIONS} questions in turn, of ${dataSetText(dataSet)}, any as often as any other; all in memory, one thread on one core, and no HTTP. All write the same bytes into one buffer, which is checked. ${turnsText(rounds, `${seconds} s`)}`,
       '`memcpy` knows where each vector lies, in C and in JavaScript. LMDB’s own library, in C, reads the same two entries a vector (timeline and vector, with the same bytes) from an environment of its own. Tidemark is asked with ids as texts; resident, what it read lies in its own memory, as it does in the server; of the file, every read goes through lmdb, and a timeline’s checksum is verified each time.',
     ],
     metrics: [
@@ -84,7 +84,7 @@ await withFolder(async (folder) => {
     rows,
     plotted: ['question'],
     baselines: [{ name: 'memcpy', metric: 'question' }],
-    results: { data_set: dataSet, ids: IDS, questions: QUESTIONS },
+    results: { data_set: dataSet, ids: IDS, questions: QUESTIONS, rounds, seconds },
     isStandard: options.isStandard,
   });
 });

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import type { Store } from '../../src/store/store.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
 import { idOf } from '../harness/data-set.ts';
+import { latestOf } from '../harness/latest.ts';
 import { Peer } from '../harness/peer.ts';
 import { requireTool } from '../harness/tools.ts';
-import { latestOf } from '../store/latest.ts';
 
 /** Somebody who reads the vectors of every question, in turn. */
 export interface Reader {

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
+import { atEnd } from './at-end.ts';
 import { pinned } from './cores.ts';
 
 /** A program that was started, and is ended with the benchmark however that ends. */
@@ -28,9 +29,12 @@ const LAST_LINES = 20;
 /** Starts a program and waits until it says it is ready. Throws with its last lines if it ends. */
 export async function startChild({ command, args, cores, ready, onLine }: Start): Promise<Child> {
   const words = cores === undefined ? [command, ...args] : pinned(cores, command, args);
-  const child = spawn(words[0]!, words.slice(1), { stdio: ['ignore', 'pipe', 'inherit'] });
-  const end = () => child.kill('SIGKILL');
-  process.once('exit', end);
+  const child = spawn(words[0]!, words.slice(1), {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    // It leads a group of processes, of all that it starts.
+    detached: true,
+  });
+  const callOff = atEnd(() => killGroup(child));
   const started = Promise.withResolvers<RegExpExecArray>();
   const last: string[] = [];
   createInterface({ input: child.stdout })
@@ -49,10 +53,21 @@ export async function startChild({ command, args, cores, ready, onLine }: Start)
     pid: child.pid!,
     ready: found,
     async close() {
-      process.off('exit', end);
       await stopped(child);
+      callOff();
     },
   };
+}
+
+/** Also those whose parent has died. */
+function killGroup({ pid }: ChildProcess): void {
+  // Not even started.
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
 }
 
 async function stopped(child: ChildProcess): Promise<void> {

@@ -1,7 +1,7 @@
 import { micros, systemClock } from '../../src/ground/time.ts';
 import { RevisionBatch } from '../../src/store/batch.ts';
 import { openStore } from '../../src/store/store.ts';
-import { seeded } from '../measure.ts';
+import { seeded } from './random.ts';
 
 /** Vectors of float32, the same in every run, that anybody can make anew from their numbers. */
 export interface DataSet {

@@ -1,20 +1,24 @@
-import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A folder for what a run makes, in the folder for temporary files: removed however the run ends. */
-export async function withFolder(work: (folder: string) => Promise<void>): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'tidemark-bench-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
-  process.once('exit', remove);
-  try {
-    await work(folder);
-  } finally {
-    remove();
-    process.off('exit', remove);
-  }
+import { atEnd } from './at-end.ts';
+
+/** A folder in the one for temporary files, until the benchmark ends, however it ends. */
+export function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
+  atEnd(() => removeFolder(folder));
+  return folder;
 }
 
-// Who breaks it off leaves nothing behind either.
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+/** A folder for what a run makes: removed after it, and where the run fails, when its programs have ended. */
+export async function withFolder(work: (folder: string) => Promise<void>): Promise<void> {
+  const folder = newFolder();
+  await work(folder);
+  removeFolder(folder);
+}
+
+export function removeFolder(folder: string): void {
+  // A program that is being killed may still make a file in it.
+  rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+}

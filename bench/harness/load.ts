@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { percentile } from '../measure.ts';
+import { percentile } from './statistics.ts';
 
 /** What asking again and again has found. */
 export interface Load {

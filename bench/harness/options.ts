@@ -10,21 +10,33 @@ export interface Options {
   words: readonly string[];
 }
 
-/** `--quick`: a short look that writes nothing; `--workers N`: a variant with a page of its own. */
-export function askedOptions(args: readonly string[] = process.argv.slice(2)): Options {
-  const { values, positionals } = parseArgs({
+/** What a scenario can do something with, beside `--quick`. */
+export type Taken = 'workers' | 'words';
+
+/**
+ * `--quick`: a short look that writes nothing; `--workers N`: a variant with a page of its own. What
+ * a scenario does not take is refused: it would measure something else than it was asked for.
+ */
+export function askedOptions(
+  taken: readonly Taken[] = [],
+  args: readonly string[] = process.argv.slice(2),
+): Options {
+  const { values, positionals: words } = parseArgs({
     args: [...args],
-    options: {
-      quick: { type: 'boolean', default: false },
-      workers: { type: 'string', default: '0' },
-    },
+    options: { quick: { type: 'boolean', default: false }, workers: { type: 'string' } },
     allowPositionals: true,
   });
-  const workers = Number(values.workers);
+  const workers = Number(values.workers ?? 0);
   if (!Number.isSafeInteger(workers) || workers < 0) {
     throw new Error(`--workers ${values.workers}: expected a whole number from 0 on`);
   }
-  return { isStandard: !values.quick && positionals.length === 0, workers, words: positionals };
+  if (values.workers !== undefined && !taken.includes('workers')) {
+    throw new Error('--workers: this benchmark has no server that would be another with workers');
+  }
+  if (words.length > 0 && !taken.includes('words')) {
+    throw new Error(`${words.join(' ')}: expected no more words`);
+  }
+  return { isStandard: !values.quick && words.length === 0, workers, words };
 }
 
 /** The words of the server's command line that the options mean. */

@@ -2,6 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 
+import { atEnd } from './at-end.ts';
+
 /** What one run of a peer says of itself. */
 export interface PeerRun {
   seconds: number;
@@ -14,6 +16,7 @@ export class Peer {
   readonly pid: number;
   private child: ChildProcess;
   private lines: AsyncIterator<string>;
+  private callOff: () => void;
 
   /** `environment`: beside that of the benchmark. */
   constructor(command: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
@@ -22,6 +25,8 @@ export class Peer {
       env: { ...process.env, ...environment },
     });
     this.pid = this.child.pid!;
+    // It would notice after its turn that nobody listens.
+    this.callOff = atEnd(() => this.child.kill('SIGKILL'));
     this.lines = createInterface({ input: this.child.stdout! })[Symbol.asyncIterator]();
   }
 
@@ -38,5 +43,6 @@ export class Peer {
     if (this.child.exitCode === null && this.child.signalCode === null) {
       await once(this.child, 'exit');
     }
+    this.callOff();
   }
 }

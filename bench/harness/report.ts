@@ -1,10 +1,9 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 
 import { barsSvg, type Panel } from './bars.ts';
 import { changesSince, changesTable, type StoredRun } from './compare.ts';
+import { type Ground, groundOf, groundText } from './ground.ts';
 import type { Metric, Row } from './rows.ts';
 
 const FOLDER = join(import.meta.dirname, '../../docs/benchmarks');
@@ -29,14 +28,15 @@ export interface Report {
 
 /**
  * Prints the tables; of a run in its standard size, also writes the page, its plot, and the numbers
- * into the docs: a run that was cut short for a look says nothing there. Both say what has changed
- * since the run whose numbers lie there, if it measured the same.
+ * into the docs, and says what has changed since the run whose numbers lie there: a run that was cut
+ * short for a look says nothing there.
  */
 export function publish(report: Report, isStandard: boolean, date: Date): void {
   const { name, title, command, text, panels, metrics, rows, results } = report;
   const ground = groundOf(date);
   const said = [`Made by \`${command}\`. ${groundText(ground)}`, ...text];
-  const told = [tableOf(report.table), ...sinceBefore(report)];
+  // What a short look finds, of smaller data, says nothing beside the stored run.
+  const told = [tableOf(report.table), ...(isStandard ? sinceBefore(report) : [])];
   console.log([...said, ...told].join('\n\n'));
   if (!isStandard) return;
   const page = [
@@ -65,34 +65,6 @@ function sinceBefore({ name, metrics, rows }: Report): string[] {
     `That was ${groundText(before)} Of ${changes.length} medians ${beyond} lie apart further than the runs spread.`,
     tableOf(changesTable(changes)),
   ];
-}
-
-interface Ground {
-  date: string;
-  commit: string;
-  cpu: string;
-  cores: number;
-  memory_bytes: number;
-  kernel: string;
-  node: string;
-}
-
-function groundOf(date: Date): Ground {
-  const commit = execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' });
-  return {
-    date: date.toISOString().slice(0, 10),
-    commit: commit.trim(),
-    cpu: cpus()[0]!.model.trim(),
-    cores: cpus().length,
-    memory_bytes: totalmem(),
-    kernel: release(),
-    node: process.version,
-  };
-}
-
-function groundText({ date, commit, cpu, cores, memory_bytes, kernel, node }: Ground): string {
-  const memory = (memory_bytes / 2 ** 30).toFixed(0);
-  return `${date}, commit ${commit}, ${cpu} × ${cores}, ${memory} GiB, Linux ${kernel}, Node ${node}.`;
 }
 
 function tableOf([head, ...rows]: readonly (readonly string[])[]): string {

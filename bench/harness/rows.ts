@@ -18,7 +18,7 @@ export interface Contender {
   name: string;
   /** What it is compared within, such as `8 in flight`. */
   group: string;
-  /** Does its share of the work once; what was measured, by the metric's key. */
+  /** Does its share of the work once, or has nothing to warm up; what was measured, by the metric's key. */
   turn(isWarmUp: boolean): Promise<Readonly<Record<string, number>>>;
 }
 
@@ -46,7 +46,7 @@ export async function measureInTurns(
       const sample = await contender.turn(isWarmUp);
       const told = Object.entries(sample).map(([key, value]) => `${key} ${shown(value)}`);
       const when = isWarmUp ? ', warm-up' : '';
-      console.error(`${labelOf(contender)}${when}: ${told.join(', ')}`);
+      if (told.length > 0) console.error(`${labelOf(contender)}${when}: ${told.join(', ')}`);
       if (isWarmUp) return;
       const { values } = measured.get(contender)!;
       for (const [key, value] of Object.entries(sample)) (values[key] ??= []).push(value);
@@ -54,6 +54,11 @@ export async function measureInTurns(
     rows.push(...measured.values());
   }
   return rows;
+}
+
+/** Of a page: how often they did. */
+export function turnsText(rounds: number, turn: string): string {
+  return `Rounds: ${rounds}, in turns, after one that warms up; a turn is ${turn}; median (least–most).`;
 }
 
 /** What it is called where there is one name for it. */

@@ -14,3 +14,8 @@ export function medianOf(numbers: readonly number[]): number {
   const upper = sorted[sorted.length >> 1]!;
   return sorted.length % 2 === 1 ? upper : (upper + sorted[(sorted.length >> 1) - 1]!) / 2;
 }
+
+/** The least below which that share of them lies. */
+export function percentile(sorted: Float64Array, share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
+}

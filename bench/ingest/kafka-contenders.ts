@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -5,51 +6,79 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Broker } from '../../test/kafka/broker.ts';
 import { startChild } from '../harness/child.ts';
 import { watchCpu } from '../harness/cpu.ts';
+import { DISK, writeSynced } from '../harness/disk.ts';
+import { removeFolder } from '../harness/folder.ts';
 import type { Contender } from '../harness/rows.ts';
 import { Server } from '../harness/server.ts';
+import { dataFile } from '../store/histories.ts';
 import type { FilledTopic } from './records.ts';
 
-const IDLE = join(import.meta.dirname, 'idle-consumer.ts');
-/** Between looks at how far it is: the shorter, the nearer it must be to the end. */
-const [POLL_MS_MIN, POLL_MS_MAX] = [10, 1_000];
+/** Names in the table. */
+export const IDLE = 'kafkajs, doing nothing';
+export const TIDEMARK = 'Tidemark, durable';
 
-/** Reads the topic in a process of its own, and does nothing with it. */
-export function idleConsumer(broker: Broker, filled: FilledTopic): Contender {
+/** Of one write to the disk, as much as a large commit has. */
+export const SYNCED_BYTES = 4e6;
+const SYNCED_SECONDS = 3;
+const IDLE_CONSUMER = join(import.meta.dirname, 'idle-consumer.ts');
+/** Between looks at how far it is. */
+const POLL_MS = 100;
+
+/** Reads the topic for so long, again and again, in a process of its own. */
+export function idleConsumer(broker: Broker, filled: FilledTopic, seconds: number): Contender {
   return {
-    name: 'kafkajs, doing nothing',
+    name: IDLE,
     group: groupOf(filled),
-    async turn() {
-      const done = Promise.withResolvers<void>();
-      const words = [IDLE, broker.address, filled.topic, String(filled.format.records)];
+    turn: eachAnew(async () => {
+      const told = Promise.withResolvers<number>();
       const child = await startChild({
         command: process.execPath,
-        args: words,
+        args: [IDLE_CONSUMER, broker.address, filled.topic, `${seconds}`],
         ready: /^joined$/,
         onLine: (line) => {
-          if (line === 'done') done.resolve();
+          const records = /^records (\d+)$/.exec(line)?.[1];
+          if (records !== undefined) told.resolve(Number(records));
         },
       });
       const stop = watch(broker, child.pid, filled);
-      await done.promise;
-      const sample = stop();
+      const sample = stop(await told.promise);
       await child.close();
       return sample;
-    },
+    }),
   };
 }
 
-/** Stores the topic's records in a new store: until the last offset is durable. */
+/** As many of the vectors as the disk takes when they are all that is written. */
+export function disk(folder: string, filled: FilledTopic): Contender {
+  return {
+    name: DISK,
+    group: groupOf(filled),
+    turn: eachAnew(async () => {
+      const { rate } = await writeSynced(folder, SYNCED_BYTES, SYNCED_SECONDS);
+      const bytes = rate * SYNCED_BYTES;
+      return { records: bytes / (filled.dim * 4), vectors: bytes / 1e6 };
+    }),
+  };
+}
+
+/** Nobody keeps anything from one turn to the next: there is nothing to warm up. */
+function eachAnew(turn: () => Promise<Record<string, number>>): Contender['turn'] {
+  return async (isWarmUp) => (isWarmUp ? {} : turn());
+}
+
+/** Stores the topic's records in a new store, for so long: what counts is what is durable then. */
 export function tidemark(
   broker: Broker,
   folder: string,
   filled: FilledTopic,
-  dim: number,
+  seconds: number,
 ): Contender {
   return {
-    name: 'Tidemark, durable',
+    name: TIDEMARK,
     group: groupOf(filled),
-    async turn() {
+    turn: eachAnew(async () => {
       const home = await mkdtemp(join(folder, 'turn-'));
+      const data = join(home, 'data');
       const source = {
         name: 'vectors',
         content: 'vector',
@@ -60,28 +89,41 @@ export function tidemark(
         ...filled.format.mapping,
       };
       const settings = { kafka: { brokers: [broker.address] }, sources: [source] };
-      const server = await Server.start({ folder: home, data: join(home, 'data'), settings });
-      const view = { entity: 'job', join_key: 'job_id', version: 'v1', dim, dtype: 'float32' };
+      const server = await Server.start({ folder: home, data, settings });
+      const view = {
+        entity: 'job',
+        join_key: 'job_id',
+        version: 'v1',
+        dim: filled.dim,
+        dtype: 'float32',
+      };
       await server.ask('PUT', '/v1/feature-views/job', view);
       while ((await positionsOf(server)).state !== 'running') await delay(2);
       const stop = watch(broker, server.pid, filled);
-      await waitUntilStored(server, filled);
-      const sample = stop();
-      await checkStored(server, filled);
+      const records = await storedWithin(seconds, server, filled);
+      const sample = stop(records);
+      // It goes on reading, if there is more.
+      const revisions = await revisionsOf(server, records);
+      const { size } = statSync(dataFile(data));
       await server.close();
-      return sample;
-    },
+      removeFolder(home);
+      return { ...sample, stored: size / revisions };
+    }),
   };
 }
 
-/** Resolves when all is stored; asks seldom, since to answer takes time from the work. */
-async function waitUntilStored(server: Server, { format }: FilledTopic): Promise<void> {
-  const start = performance.now();
+/** What is stored after so long, or all of it; asks seldom, since to answer takes time from the work. */
+async function storedWithin(
+  seconds: number,
+  server: Server,
+  { format }: FilledTopic,
+): Promise<number> {
+  const end = performance.now() + seconds * 1_000;
   for (;;) {
     const { stored } = await positionsOf(server);
-    if (stored >= format.records) return;
-    const left = ((performance.now() - start) * (format.records - stored)) / Math.max(1, stored);
-    await delay(Math.min(POLL_MS_MAX, Math.max(POLL_MS_MIN, left / 2)));
+    const left = end - performance.now();
+    if (left <= 0 || stored >= format.records) return stored;
+    await delay(Math.min(POLL_MS, left));
   }
 }
 
@@ -89,19 +131,19 @@ function groupOf({ format, partitions }: FilledTopic): string {
   return `${format.name}, ${partitions === 1 ? 'one partition' : `${partitions} partitions`}`;
 }
 
-/** What was measured of all records, when it is over. */
-function watch(broker: Broker, pid: number, { format, bytes }: FilledTopic) {
+/** What was measured of so many records, when it is over. */
+function watch(broker: Broker, pid: number, { dim }: FilledTopic) {
   const own = watchCpu(pid);
   const ofBroker = watchCpu(broker.pid!);
   const start = performance.now();
-  return () => {
+  return (records: number) => {
     const ms = performance.now() - start;
     return {
-      records: (format.records / ms) * 1_000,
-      megabytes: bytes / ms / 1_000,
+      records: (records / ms) * 1_000,
+      vectors: (records * dim * 4) / ms / 1_000,
       own: own() / ms,
       broker: ofBroker() / ms,
-      each: (own() * 1_000) / format.records,
+      each: (own() * 1_000) / records,
     };
   };
 }
@@ -117,9 +159,18 @@ async function positionsOf(server: Server): Promise<{ state: string; stored: num
   return { state, stored: partitions.reduce((sum, each) => sum + (each.next_offset ?? 0), 0) };
 }
 
-/** Every record has become a revision that was then the newest of its entity. */
-async function checkStored(server: Server, { format }: FilledTopic): Promise<void> {
+/**
+ * How many records have become revisions by now. Throws where that is fewer than were counted, or
+ * one was not the newest of its entity then.
+ */
+async function revisionsOf(server: Server, counted: number): Promise<number> {
   const metrics = await (await fetch(`${server.url}/metrics`)).text();
-  const told = /^tidemark_ingest_events_total\{.*"latest".*\} (\d+)$/m.exec(metrics)?.[1];
-  if (Number(told) !== format.records) throw new Error(`stored ${told} of ${format.records}`);
+  const told = metrics.matchAll(/^tidemark_ingest_events_total\{(.*)\} (\d+)$/gm);
+  let revisions = 0;
+  for (const [, labels, count] of told) {
+    if (labels!.includes('"latest"')) revisions += Number(count);
+    else if (count !== '0') throw new Error(`${count} events of ${labels}`);
+  }
+  if (revisions < counted) throw new Error(`stored ${revisions} of ${counted}`);
+  return revisions;
 }

@@ -8,7 +8,7 @@ import { openSpineFile } from '../../src/timetravel/spine/source.ts';
 import { pythonWith, runPython } from '../../test/python.ts';
 import { TRAINER_PACKAGES } from '../../test/support/trainers.ts';
 import { withFolder } from '../harness/folder.ts';
-import { openJobs } from '../measure.ts';
+import { openJobs } from '../harness/jobs.ts';
 import { entitiesOf, type Shape, shapeText } from './shape.ts';
 
 /** The same vectors twice, as Parquet and in a store, and a spine. */
@@ -54,7 +54,7 @@ async function makeData(folder: string, shape: Shape): Promise<JoinData> {
 /** Commits the history to a new store, each batch flushed; seconds from file to closed store. */
 async function ingest(directory: string, history: string, dim: number): Promise<number> {
   const start = performance.now();
-  const store = openJobs(directory, dim, 'float32');
+  const store = openJobs(directory, dim);
   const limits = { rowsMax: ROWS_READ, bytesMax: 2 ** 26, lineBytesMax: 2 ** 20 };
   const source = await openSpineFile(history, 'parquet', limits);
   // One batch is put together while the one before is on its way to the disk.

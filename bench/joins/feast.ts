@@ -30,7 +30,7 @@ const SIZES = [1e4, 1e5, 1e6];
 const STORES = ['duckdb', 'dask'];
 const FEAST = join(import.meta.dirname, 'ask_feast.py');
 
-const { isStandard, words } = askedOptions();
+const { isStandard, words } = askedOptions(['words']);
 const askedSizes = words.length > 0 ? words.map(Number) : SIZES.slice(0, 1);
 const sizes = isStandard ? SIZES : askedSizes;
 const feastPython = await pythonWith(FEAST_PACKAGES);

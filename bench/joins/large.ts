@@ -23,7 +23,7 @@ import { askedShape, type Shape, shapeText } from './shape.ts';
 const ROUNDS = 2;
 const MEBIBYTE = 2 ** 20;
 
-const { shape: large, isStandard } = askedShape({ rows: 10e6, revisions: 5e6, dim: 384 });
+const { shape: large, isStandard } = askedShape({ rows: 10e6, revisions: 5e6, dim: 384 }, 100);
 const small: Shape = { rows: large.rows / 10, revisions: large.rows / 10, dim: large.dim };
 const measured = [await measure(small), await measure(large)];
 const [rate, rateLarge] = measured.map(({ bytes = 0, median }) => bytes / median) as [

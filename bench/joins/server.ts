@@ -51,7 +51,9 @@ export class Server {
   /** `settings`: those of exports, over the defaults. */
   static async start({ folder, store }: JoinData, settings: object = {}): Promise<Server> {
     const exports = { spine_directories: [folder], threads: THREADS, ...settings };
-    const program = await Program.start({ folder, data: store, settings: { exports } });
+    // Lookups beside exports are timed, however long they wait.
+    const limits = { max_wait_ms: 0 };
+    const program = await Program.start({ folder, data: store, settings: { exports, limits } });
     return new Server(program, store);
   }
 

@@ -13,11 +13,14 @@ export function entitiesOf({ revisions }: Shape): number {
   return Math.ceil(revisions / 10);
 }
 
-/** The shape that the command line names, for a look; whether it is the benchmark's own. */
-export function askedShape(standard: Shape): { shape: Shape; isStandard: boolean } {
-  const { isStandard, words } = askedOptions();
+/**
+ * The shape that the command line names, for a look, or the benchmark's own divided by `less`;
+ * whether it is the benchmark's own.
+ */
+export function askedShape(standard: Shape, less = 20): { shape: Shape; isStandard: boolean } {
+  const { isStandard, words } = askedOptions(['words']);
   if (isStandard) return { shape: standard, isStandard };
-  const [rows = standard.rows / 20, revisions = rows, dim = standard.dim] = words.map(Number);
+  const [rows = standard.rows / less, revisions = rows, dim = standard.dim] = words.map(Number);
   return { shape: { rows, revisions, dim }, isStandard };
 }
 

@@ -1,9 +1,9 @@
-import { watchMemory } from '../harness/memory.ts';
 /**
  * A spine of a hundred million rows with `vectors=ref`: each row has the answer that bisection gives
  * it, each vector is there once, and the server's own memory stays within its setting and what it
  * has anyway. Run with `npm run test:spine-100m`; it takes 10 GB of disk.
  */
+import { watchMemory } from '../harness/memory.ts';
 import { naiveAnswer, tidemark } from './contenders.ts';
 import { withData } from './data.ts';
 import { Server } from './server.ts';

@@ -3,19 +3,21 @@
  * HTTP and in process. Run with `npm run bench -- as-of`.
  */
 import { formatInstant, micros, systemClock } from '../../src/ground/time.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore, type Store } from '../../src/store/store.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
-import { ANY_AGE } from '../../src/timetravel/question.ts';
 import { type DataSet, dataSetText, DAY, FIRST_EVENT, idOf } from '../harness/data-set.ts';
 import { distinct, uniform } from '../harness/keys.ts';
+import { latestOf } from '../harness/latest.ts';
 import { askInFlight } from '../harness/load.ts';
 import { askedOptions, commandOf, pageName } from '../harness/options.ts';
 import { publishRows } from '../harness/page.ts';
+import { seeded } from '../harness/random.ts';
 import { type Contender, measureInTurns } from '../harness/rows.ts';
-import { percentile, seeded, timeRuns } from '../measure.ts';
+import { percentile } from '../harness/statistics.ts';
+import { timeRuns } from '../harness/timing.ts';
 import { clientOf } from './askers.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
-import { turnsText, withServer } from './running.ts';
+import { servingText, withServer } from './running.ts';
 
 const DIM = 768;
 const REVISIONS = 20;
@@ -25,7 +27,7 @@ const FLIGHTS = [1, 8, 64];
 /** The default of serving.resident_bytes. */
 const RESIDENT_BYTES = 2 ** 29;
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard } = options;
 const [rounds, seconds, jobs] = isStandard ? [5, 2, 5_000] : [1, 1, 1_000];
 const dataSet: DataSet = { dim: DIM, revisions: REVISIONS, views: { job: jobs } };
@@ -66,14 +68,16 @@ await withServer(dataSet, options, async ({ server, data }) => {
   const rows = await measureInTurns(overHttp, rounds);
   client.close();
   await server.close();
-  rows.push(...(await measureInTurns(inProcess(data), rounds)));
+  const store = openStore(data, systemClock, { residentBytes: RESIDENT_BYTES });
+  rows.push(...(await measureInTurns(inProcess(store), rounds)));
+  await store.close();
   publishRows({
     name: pageName('as-of', options),
     title: 'As of a random moment, beside the latest',
     command: commandOf('as-of', options),
     text: [
       `Of ${dataSetText(dataSet)}, a day apart: ${IDS} different entities a request, all as likely, the latest, or as of a moment that is as likely at any time from the first revision to a day after the last. ${QUESTIONS} prepared requests are asked in turn, of the same entities in both. Over HTTP through tidemark/client; in process is resolving and gathering alone. The latest are a twentieth of the vectors, and so nearer to the processor; so are those as of one moment, the same in all requests.`,
-      turnsText(rounds, `${seconds} s`, options),
+      servingText(rounds, `${seconds} s`, options),
     ],
     metrics: SERVING_METRICS,
     rows,
@@ -84,9 +88,8 @@ await withServer(dataSet, options, async ({ server, data }) => {
   });
 });
 
-/** By the program's own functions, on its files. */
-function inProcess(data: string): Contender[] {
-  const store = openStore(data, systemClock, { residentBytes: RESIDENT_BYTES });
+/** By the program's own functions. */
+function inProcess(store: Store): Contender[] {
   const out = new Uint8Array(IDS * DIM * 4);
   let next = 0;
   return ASKED.map(({ name, momentOf }) => ({
@@ -97,13 +100,8 @@ function inProcess(data: string): Contender[] {
         const { entity_ids, as_of } = questions[next++ % QUESTIONS]!;
         const version = store.version('job', 'v1');
         const resolution = resolveMany(version, entity_ids, {
+          ...latestOf(store),
           asOf: momentOf(as_of),
-          boundary: 'inclusive',
-          knowledge: 'event',
-          knownAt: undefined,
-          maxAge: ANY_AGE,
-          now: 0,
-          snapshot: store.snapshot,
         });
         gather(version.vectors, resolution, out);
       }, seconds);

@@ -10,12 +10,12 @@ import { askAtPace } from '../harness/load.ts';
 import { askedOptions, commandOf, pageName } from '../harness/options.ts';
 import { publishRows } from '../harness/page.ts';
 import { Peer } from '../harness/peer.ts';
+import { seeded } from '../harness/random.ts';
 import { type Contender, measureInTurns, type Metric } from '../harness/rows.ts';
-import { seeded } from '../measure.ts';
 import { clientOf } from './askers.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
 import type { Pushed } from './pusher.ts';
-import { turnsText, withServer } from './running.ts';
+import { servingText, withServer } from './running.ts';
 
 const DIM = 128;
 const IDS = 500;
@@ -32,7 +32,7 @@ const PUSH_METRICS: readonly Metric[] = [
   { key: 'push_p99', title: 'push p99, ms', unit: 'ms', better: 'less' },
 ];
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard } = options;
 const [rounds, seconds, jobs] = isStandard ? [5, 10, 100_000] : [1, 3, 20_000];
 const dataSet: DataSet = { dim: DIM, revisions: 1, views: { job: jobs } };
@@ -80,7 +80,7 @@ await withServer(dataSet, options, async ({ server }) => {
     command: commandOf('lookup-during-ingestion', options),
     text: [
       `Of ${dataSetText(dataSet)}: ${LOOKUPS_A_SECOND} lookups a second of ${IDS} different entities each, the latest, all as likely, through tidemark/client, timed from when each was due. Meanwhile another process pushes ${BATCHES_A_SECOND} batches of ${BATCH} new revisions a second as MessagePack into the same view, each answered when it is on the disk, and also timed from when it was due; it shares the core of the client. The CPU time of the server is that of both, for each lookup.`,
-      turnsText(rounds, `${seconds} s`, options),
+      servingText(rounds, `${seconds} s`, options),
     ],
     metrics: [...SERVING_METRICS, ...PUSH_METRICS],
     rows,

@@ -8,11 +8,12 @@ import { join } from 'node:path';
 
 import { type DataSet, dataSetText, idOf, makeStore } from '../harness/data-set.ts';
 import { withFolder } from '../harness/folder.ts';
+import { printGround } from '../harness/ground.ts';
 import { askInFlight, type Load } from '../harness/load.ts';
 import { askedOptions } from '../harness/options.ts';
 import { dropFromCache } from '../harness/page-cache.ts';
+import { seeded } from '../harness/random.ts';
 import { Server } from '../harness/server.ts';
-import { printGround, seeded } from '../measure.ts';
 import { dataFile } from '../store/histories.ts';
 import { canLimit, MemoryGroup } from '../store/limited.ts';
 import { clientOf } from './askers.ts';

@@ -15,7 +15,7 @@ import type { Server } from '../harness/server.ts';
 import { tidemarkAsker } from './askers.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
 import { JOBS, RANKINGS, rankingsOf } from './ranking.ts';
-import { startPinned, turnsText, withServer } from './running.ts';
+import { startPinned, servingText, withServer } from './running.ts';
 
 const DIM = 768;
 const BYTES = (JOBS + 1) * DIM * 4;
@@ -24,7 +24,7 @@ const WARM = 'Tidemark, once more';
 /** Those are asked for beforehand, to warm up the code and not the files. */
 const WARM_UP_JOBS = 1_000;
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard } = options;
 const [rounds, jobs] = isStandard ? [3, 200_000] : [1, 30_000];
 const dataSet: DataSet = { dim: DIM, revisions: 1, views: { job: jobs, member: jobs / 10 } };
@@ -59,7 +59,7 @@ await withServer(dataSet, options, async ({ folder, server: first, data }) => {
     command: commandOf('lookup-cold', options),
     text: [
       `Of ${dataSetText(dataSet)}: ${RANKINGS} requests of ${JOBS + 1} vectors, all as likely, each asked once, through tidemark/client. Before, the server is started anew and its files are dropped from the page cache (\`dd oflag=nocache\`); it is asked for ${WARM_UP_JOBS} of the entities, so that its code is warm. Then the same requests once more.`,
-      turnsText(rounds, 'its requests', options),
+      servingText(rounds, 'its requests', options),
     ],
     metrics: SERVING_METRICS,
     rows,

@@ -18,14 +18,14 @@ import { fillRedis } from './askers.ts';
 import { startConstant } from './constant-server.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
 import { JOBS, type Keys, KEYS_TEXT, lookupOf, rankingsOf } from './ranking.ts';
-import { turnsText, withServer } from './running.ts';
+import { servingText, withServer } from './running.ts';
 
 const DIM = 768;
 const FLIGHTS = [1, 8, 64];
 const KEYS: Keys[] = ['uniform', 'Zipf'];
 const ACCEPT = 'application/vnd.safetensors';
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard, workers } = options;
 const [rounds, seconds, jobs] = isStandard ? [5, 2, 50_000] : [1, 1, 10_000];
 const dataSet: DataSet = { dim: DIM, revisions: 1, views: { job: jobs, member: jobs / 10 } };
@@ -86,7 +86,7 @@ await withServer(dataSet, options, async ({ folder, server }) => {
     command: commandOf('lookup-wrk', options),
     text: [
       `Of ${dataSetText(dataSet)}, ${JOBS + 1} vectors a request, the latest. wrk posts JSON to Tidemark and reads safetensors; ${redisText()} is asked by its own redis-benchmark for MGET of as many random keys of the same bytes; the constant buffer is one of Tidemark’s answers (${constant.bytes} bytes), sent by ${packageText('fastify')} and asked for with the same requests, which it reads and does not parse. All three load generators are in C and have one thread; none looks into the answer. ${KEYS_TEXT} Of redis-benchmark all keys are as likely, and may come twice. All is warm.`,
-      turnsText(rounds, `${seconds} s`, options),
+      servingText(rounds, `${seconds} s`, options),
     ],
     metrics: SERVING_METRICS,
     rows,

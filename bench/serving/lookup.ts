@@ -22,14 +22,14 @@ import {
 import { startConstant } from './constant-server.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
 import { JOBS, type Keys, KEYS_TEXT, lookupOf, rankingsOf } from './ranking.ts';
-import { turnsText, withServer } from './running.ts';
+import { servingText, withServer } from './running.ts';
 
 const DIM = 768;
 const BYTES = (JOBS + 1) * DIM * 4;
 const FLIGHTS = [1, 8, 64];
 const KEYS: Keys[] = ['uniform', 'Zipf'];
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard, workers } = options;
 const [rounds, seconds, jobs] = isStandard ? [5, 1, 50_000] : [1, 1, 10_000];
 const dataSet: DataSet = { dim: DIM, revisions: 1, views: { job: jobs, member: jobs / 10 } };
@@ -77,7 +77,7 @@ await withServer(dataSet, options, async ({ folder, server }) => {
     command: commandOf('lookup', options),
     text: [
       `Of ${dataSetText(dataSet)}, ${JOBS + 1} vectors a request, the latest: ${BYTES} bytes. Tidemark answers safetensors over HTTP to tidemark/client; ${redisText()} answers MGET of the same keys and bytes to ${packageText('ioredis')} and ${packageText('redis')} (node-redis), one connection each; the constant buffer is one of Tidemark’s answers, sent by ${packageText('fastify')} to tidemark/client. All clients look at two numbers of each vector and add them up to the same sum. ${KEYS_TEXT} All is warm.`,
-      turnsText(rounds, `${seconds} s`, options),
+      servingText(rounds, `${seconds} s`, options),
     ],
     metrics: SERVING_METRICS,
     rows,

@@ -11,21 +11,21 @@ import { uniform } from '../harness/keys.ts';
 import { type Ask, askInFlight, type Load } from '../harness/load.ts';
 import { askedOptions, commandOf, pageName } from '../harness/options.ts';
 import { publishRows } from '../harness/page.ts';
+import { seeded } from '../harness/random.ts';
 import { type Contender, measureInTurns } from '../harness/rows.ts';
 import { packageText } from '../harness/tools.ts';
 import { requestLines, wrk } from '../harness/wrk.ts';
-import { seeded } from '../measure.ts';
 import { clientOf } from './askers.ts';
 import { type ConstantServer, startConstant } from './constant-server.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
-import { turnsText, withServer } from './running.ts';
+import { servingText, withServer } from './running.ts';
 
 const DIM = 768;
 const REQUESTS = 4_096;
 const FLIGHTS = [1, 64];
 const CONSTANT = 'one constant buffer';
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard } = options;
 const [rounds, seconds, jobs] = isStandard ? [5, 2, 50_000] : [1, 1, 10_000];
 const dataSet: DataSet = { dim: DIM, revisions: 1, views: { job: jobs } };
@@ -95,7 +95,7 @@ await withServer(dataSet, options, async ({ folder, server }) => {
     command: commandOf('one-key', options),
     text: [
       `Of ${dataSetText(dataSet)}: the latest vector of one entity, all as likely; ${REQUESTS} prepared requests are asked in turn. The constant is one of Tidemark’s answers, ${sizes.join(' and ')}, sent by ${packageText('fastify')}, which reads a body and does not parse it. All is warm.`,
-      turnsText(rounds, `${seconds} s`, options),
+      servingText(rounds, `${seconds} s`, options),
     ],
     metrics: SERVING_METRICS,
     rows,

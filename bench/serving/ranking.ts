@@ -1,7 +1,7 @@
 import type { LookupRequest } from '../../src/client/index.ts';
 import { type DataSet, idOf, Vectors } from '../harness/data-set.ts';
 import { type Choice, distinct, uniform, zipf, ZIPF_EXPONENT } from '../harness/keys.ts';
-import { seeded } from '../measure.ts';
+import { seeded } from '../harness/random.ts';
 
 /** What a ranking service wants to know for one answer of its own: a member and candidates. */
 export interface Ranking {

@@ -4,6 +4,7 @@ import { coresText, pinLoad, serverCores } from '../harness/cores.ts';
 import { type DataSet, makeStore } from '../harness/data-set.ts';
 import { withFolder } from '../harness/folder.ts';
 import { type Options, serverArgs } from '../harness/options.ts';
+import { turnsText } from '../harness/rows.ts';
 import { Server } from '../harness/server.ts';
 
 /** A server on its core, warm or not, with a data set; this process is on the other core. */
@@ -37,8 +38,14 @@ export async function startPinned(folder: string, data: string, options: Options
   return Server.start({ folder, data, settings, cores, args: serverArgs(options) });
 }
 
+/** Of a page: with what settings the server that `startPinned` starts answers. */
+export function servedText({ workers }: Options): string {
+  const having = workers === 0 ? '' : `, and has ${workers} serving workers`;
+  return `Tidemark refuses nobody for having to wait (\`limits.max_wait_ms: 0\`)${having}.`;
+}
+
 /** The last paragraph of a page. */
-export function turnsText(rounds: number, turn: string, { workers }: Options): string {
-  const served = `Tidemark refuses nobody for having to wait (\`limits.max_wait_ms\` is 0)${workers === 0 ? '' : `, and has ${workers} serving workers`}. `;
-  return `${served}Rounds: ${rounds}, a turn is ${turn}; median (least–most). ${coresText(workers)} CPU time is that of a request, on either side: where both are at work all the time, the one who needs more of it is the bottleneck.`;
+export function servingText(rounds: number, turn: string, options: Options): string {
+  const said = [servedText(options), turnsText(rounds, turn), coresText(options.workers)];
+  return `${said.join(' ')} CPU time is that of a request, on either side: where both are at work all the time, the one who needs more of it is the bottleneck.`;
 }

@@ -10,7 +10,7 @@ import { type Contender, measureInTurns } from '../harness/rows.ts';
 import { clientOf } from './askers.ts';
 import { measured, SERVING_METRICS } from './measure.ts';
 import { JOBS, KEYS_TEXT, lookupOf, type Ranking, rankingsOf } from './ranking.ts';
-import { turnsText, withServer } from './running.ts';
+import { servingText, withServer } from './running.ts';
 
 const DIM = 768;
 const FLIGHTS = [1, 8, 64];
@@ -18,7 +18,7 @@ const VECTORS = 'Tidemark, vectors scored by the client';
 /** Of float32 against float64: the client adds up in float64. */
 const TOLERANCE = 1e-3;
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const { isStandard } = options;
 const [rounds, seconds, jobs] = isStandard ? [5, 2, 50_000] : [1, 1, 10_000];
 const dataSet: DataSet = { dim: DIM, revisions: 1, views: { job: jobs, member: jobs / 10 } };
@@ -63,7 +63,7 @@ await withServer(dataSet, options, async ({ server }) => {
     command: commandOf('score', options),
     text: [
       `Of ${dataSetText(dataSet)}: the dot products of a member and ${JOBS} jobs, by POST /v1/score, or by a lookup of the ${JOBS + 1} vectors and a loop over them in the client; both through tidemark/client, and both with the same numbers. ${KEYS_TEXT} Here they are uniform. All is warm.`,
-      turnsText(rounds, `${seconds} s`, options),
+      servingText(rounds, `${seconds} s`, options),
     ],
     metrics: SERVING_METRICS,
     rows,

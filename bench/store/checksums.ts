@@ -2,8 +2,7 @@
  * What checksums cost a lookup in process: 500 vectors of random ids, resolved and gathered, in
  * turns. Run with `npm run bench -- checksums`.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
@@ -11,11 +10,14 @@ import { systemClock } from '../../src/ground/time.ts';
 import { chunkBytes } from '../../src/store/chunk.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
-import { ANY_AGE, type Question } from '../../src/timetravel/question.ts';
-import { DAY, FIRST_EVENT, idOf, makeStore } from '../harness/data-set.ts';
+import { idOf, makeStore } from '../harness/data-set.ts';
+import { newFolder, removeFolder } from '../harness/folder.ts';
+import { printGround } from '../harness/ground.ts';
+import { latestOf } from '../harness/latest.ts';
+import { seeded } from '../harness/random.ts';
 import { medianOf } from '../harness/statistics.ts';
+import { timeRuns } from '../harness/timing.ts';
 import { takeTurns } from '../harness/turns.ts';
-import { printGround, seeded, timeRuns } from '../measure.ts';
 
 const IDS = 500;
 const ENTITIES = 20_000;
@@ -35,7 +37,7 @@ console.log('| dim | what | ms | µs a vector |\n|---|---|---|---|');
 for (const dim of [384, 768, 1_536]) await measure(dim);
 
 async function measure(dim: number): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-checksums-'));
+  const folder = newFolder();
   const [first, second] = [join(folder, 'file'), join(folder, 'resident')];
   await makeStore(first, { dim, revisions: 1, views: { job: ENTITIES } });
   cpSync(first, second, { recursive: true });
@@ -57,14 +59,14 @@ async function measure(dim: number): Promise<void> {
     console.log(`| ${dim} | ${name} | ${ms.toFixed(3)} | ${((ms / IDS) * 1_000).toFixed(2)} |`);
   }
   await Promise.all([file.close(), resident.close()]);
-  rmSync(folder, { recursive: true });
+  removeFolder(folder);
 }
 
 function contendersOf(file: Store, resident: Store, dim: number): Contender[] {
   const out = Buffer.alloc(IDS * dim * 4);
   const ofFile = file.version('job', 'v1');
   const ofMemory = resident.version('job', 'v1');
-  const [inFile, inMemory] = [questionOf(file), questionOf(resident)];
+  const [inFile, inMemory] = [latestOf(file), latestOf(resident)];
   const { vectors } = ofFile;
   const { vectorBytes } = vectors;
   const chunk = Buffer.alloc(chunkBytes(1) - 4, 7);
@@ -91,16 +93,4 @@ function contendersOf(file: Store, resident: Store, dim: number): Contender[] {
       for (let row = 0; row < IDS; row++) crc32(chunk);
     }),
   ];
-}
-
-function questionOf({ snapshot }: Store): Question {
-  return {
-    asOf: FIRST_EVENT + DAY,
-    boundary: 'inclusive',
-    knowledge: 'event',
-    knownAt: undefined,
-    maxAge: ANY_AGE,
-    now: 0,
-    snapshot,
-  };
 }

@@ -6,18 +6,18 @@ import { join } from 'node:path';
 
 import { LookupAnswer } from '../../src/client/lookup-answer.ts';
 import { pythonWith } from '../../test/python.ts';
-import { coresText, pinLoad, serverCores } from '../harness/cores.ts';
+import { pinLoad, serverCores } from '../harness/cores.ts';
 import { idOf, makeStore } from '../harness/data-set.ts';
 import { withFolder } from '../harness/folder.ts';
 import { distinct, uniform } from '../harness/keys.ts';
 import { askInFlight } from '../harness/load.ts';
 import { askedOptions, commandOf, pageName } from '../harness/options.ts';
 import { publishRows } from '../harness/page.ts';
+import { seeded } from '../harness/random.ts';
 import { type Contender, measureInTurns, type Row } from '../harness/rows.ts';
 import type { Server } from '../harness/server.ts';
-import { seeded } from '../measure.ts';
 import { measured, SERVING_METRICS } from '../serving/measure.ts';
-import { startPinned } from '../serving/running.ts';
+import { servingText, startPinned } from '../serving/running.ts';
 import { FEAST_SERVING_PACKAGES, feastOnRedis, feastOnSqlite } from './feast-servers.ts';
 import { post } from './post.ts';
 import { poolOf } from './vector-pool.ts';
@@ -29,7 +29,7 @@ const QUESTIONS = 16;
 const JSON_TYPE = 'application/json';
 const SAFETENSORS = 'application/vnd.safetensors';
 
-const options = askedOptions();
+const options = askedOptions(['workers']);
 const [dims, rounds, seconds] = options.isStandard ? [[128, 768], 3, 1] : [[128], 1, 0.5];
 
 /** How somebody is asked for the vectors of jobs. */
@@ -53,14 +53,20 @@ publishRows({
   title: 'Lookups beside Feast’s feature server',
   command: commandOf('feast-online', options),
   text: [
-    `\`POST /get-online-features\` of \`feast serve\` (${FEAST_SERVING_PACKAGES[0]}, one worker, no access log) over its SQLite and its Redis online store, the same path of Tidemark, and Tidemark’s own lookup as JSON and as safetensors. ${ENTITIES.toLocaleString('en')} entities, vectors of float32; different keys in one question, any as often as any other. Answers are read and not parsed; before each turn one is parsed and compared with what was written, bit by bit. CPU time is that of a question, of Feast without that of its Redis.`,
-    coresText(options.workers),
+    `\`POST /get-online-features\` of \`feast serve\` (${FEAST_SERVING_PACKAGES[0]}, one worker, no access log) over its SQLite and its Redis online store, the same path of Tidemark, and Tidemark’s own lookup as JSON and as safetensors. ${ENTITIES.toLocaleString('en')} entities, vectors of float32; different keys in one question, any as often as any other. Answers are read and not parsed; before each turn one is parsed and compared with what was written, bit by bit. Feast’s CPU time is without that of its Redis.`,
+    servingText(rounds, `${seconds} s`, options),
   ],
   metrics: [...SERVING_METRICS, { key: 'kilobytes', title: 'kB an answer', unit: 'kB' }],
   rows,
   plotted: ['p50'],
   baselines: ['Feast, SQLite', 'Feast, Redis'].map((name) => ({ name, metric: 'rate' })),
-  results: { entities: ENTITIES, packages: FEAST_SERVING_PACKAGES },
+  results: {
+    entities: ENTITIES,
+    workers: options.workers,
+    rounds,
+    seconds,
+    packages: FEAST_SERVING_PACKAGES,
+  },
   isStandard: options.isStandard,
 });
 

@@ -1,4 +1,3 @@
-import { spawnSync } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -80,16 +79,5 @@ async function serve(
     cores,
     ready: /Application startup complete/,
   });
-  const { pid } = child;
-  // Its workers would outlive a benchmark that fails.
-  const end = () => spawnSync('pkill', ['--parent', `${pid}`]);
-  process.prependOnceListener('exit', end);
-  return {
-    pid,
-    url: `http://127.0.0.1:${port}`,
-    async close() {
-      process.off('exit', end);
-      await child.close();
-    },
-  };
+  return { ...child, url: `http://127.0.0.1:${port}` };
 }

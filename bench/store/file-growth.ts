@@ -11,7 +11,9 @@ import { JoinPool } from '../../src/timetravel/join/pool.ts';
 import { streamJoin, streamLimits } from '../../src/timetravel/join/stream.ts';
 import { readSpineStream } from '../../src/timetravel/spine/source.ts';
 import { planOf } from '../../test/support/join-plan.ts';
-import { batches, benchStore, printGround, seeded } from '../measure.ts';
+import { printGround } from '../harness/ground.ts';
+import { batches, benchStore } from '../harness/jobs.ts';
+import { seeded } from '../harness/random.ts';
 
 const DIM = 128;
 const ENTITIES = 5_000;
@@ -91,7 +93,7 @@ async function run(title: string, readers: readonly Reader[]): Promise<number> {
   const start = performance.now();
   let reading: Promise<void>[] = [];
   let at = 0;
-  for (const rows of batches(REVISIONS, BATCH, DIM, 'float32', idOf)) {
+  for (const rows of batches(REVISIONS, BATCH, DIM, idOf)) {
     await store.commit('job', 'v1', { rows });
     at += rows.rows;
     // There is something to read by then.

@@ -6,11 +6,11 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { withFolder } from '../harness/folder.ts';
-import { askedOptions, commandOf, pageName } from '../harness/options.ts';
+import { askedOptions } from '../harness/options.ts';
 import { dropFromCache } from '../harness/page-cache.ts';
 import { publishRows } from '../harness/page.ts';
 import { Peer } from '../harness/peer.ts';
-import { type Contender, measureInTurns, type Row } from '../harness/rows.ts';
+import { type Contender, measureInTurns, type Row, turnsText } from '../harness/rows.ts';
 import { dataFile, type History, type LookupPeer, makeHistory } from './histories.ts';
 import { canLimit, MemoryGroup } from './limited.ts';
 
@@ -26,7 +26,7 @@ const RESIDENT_BASE = 2 ** 26;
 const LIMITS = [2, 0.5];
 const PROGRAM_BYTES = 2 ** 27;
 
-const options = askedOptions();
+const options = askedOptions(['words']);
 const isFull = options.words.includes('full');
 const isWhole = options.isStandard || isFull;
 const sizes = isWhole ? [1e4, 1e5, 1e6] : [1e3, 1e4];
@@ -37,11 +37,11 @@ const [rounds, seconds] = isWhole ? [5, 0.7] : [1, 0.3];
 await withFolder(async (folder) => {
   const rows = [...(await byEntities(folder)), ...(await byRevisions(folder))];
   publishRows({
-    name: isFull ? 'growth-full' : pageName('growth', options),
+    name: isFull ? 'growth-full' : 'growth',
     title: 'Lookups as a store grows',
-    command: isFull ? 'npm run bench -- growth full' : commandOf('growth', options),
+    command: isFull ? 'npm run bench -- growth full' : 'npm run bench -- growth',
     text: [
-      `${IDS} random ids a lookup, vectors of ${DIM} float32, in process: resolving and gathering, without HTTP; µs a vector. Resident, all that is asked for lies in memory of the process; in the page cache, every read goes through lmdb. Histories are of ${FEW} entities, all resident; as of any moment of the whole history most answers are not among the newest revisions.`,
+      `${IDS} random ids a lookup, vectors of ${DIM} float32, in process: resolving and gathering, without HTTP; µs a vector. Resident, all that is asked for lies in memory of the process; in the page cache, every read goes through lmdb. Histories are of ${FEW} entities, all resident; as of any moment of the whole history most answers are not among the newest revisions. ${turnsText(rounds, `${seconds} s`)}`,
       canLimit()
         ? `Limited, the process and the pages of the file that it reads have the memory that is said (a control group), beside ${PROGRAM_BYTES / 2 ** 20} MiB for the program; a quarter of it is for what is resident. The file was read once before.`
         : 'Memory smaller than the data was not measured: that takes root and control groups of version 1.',
@@ -56,7 +56,7 @@ await withFolder(async (folder) => {
       { name: entitiesText(sizes[0]!), metric: 'p50' },
       { name: revisionsText(1), metric: 'p50' },
     ],
-    results: { dim: DIM, ids: IDS },
+    results: { dim: DIM, ids: IDS, entities: sizes, revisions: lengths, rounds, seconds },
     isStandard: isWhole,
   });
 });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { batches, openJobs } from '../measure.ts';
+import { batches, openJobs } from '../harness/jobs.ts';
 
 /** Entities of the view `job` with as many revisions each, a second apart from the epoch on. */
 export interface History {
@@ -35,10 +35,10 @@ export async function makeHistory(
   directory: string,
   { entities, revisions, dim }: History,
 ): Promise<void> {
-  const store = openJobs(directory, dim, 'float32');
+  const store = openJobs(directory, dim);
   const idOf = (at: number) => entityId(at % entities);
   let committed: Promise<unknown> = Promise.resolve();
-  for (const rows of batches(entities * revisions, BATCH, dim, 'float32', idOf)) {
+  for (const rows of batches(entities * revisions, BATCH, dim, idOf)) {
     // A batch is put together while the one before is on its way to the disk.
     await committed;
     committed = store.commit('job', 'v1', { rows });

@@ -1,7 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { atEnd } from '../harness/at-end.ts';
+
 const MEMORY_GROUPS = '/sys/fs/cgroup/memory';
+const WAIT_MS_MAX = 5_000;
 
 /** Whether the memory of processes can be limited here: control groups, version 1, and root. */
 export function canLimit(): boolean {
@@ -11,10 +15,16 @@ export function canLimit(): boolean {
 /** A group of processes that together have so much memory, the pages of files that they read too. */
 export class MemoryGroup {
   private folder: string;
+  private callOff: () => void;
 
   constructor(name: string, bytes: number) {
     this.folder = join(MEMORY_GROUPS, name);
     mkdirSync(this.folder);
+    this.callOff = atEnd(() => {
+      // Its processes are being killed.
+      const untilGone = 'until rmdir "$0" 2>/dev/null; do sleep 0.1; done';
+      spawnSync('sh', ['-c', untilGone, this.folder], { timeout: WAIT_MS_MAX });
+    });
     writeFileSync(join(this.folder, 'memory.limit_in_bytes'), `${bytes}`);
   }
 
@@ -27,5 +37,6 @@ export class MemoryGroup {
   /** When all that ran in it has ended. */
   remove(): void {
     rmdirSync(this.folder);
+    this.callOff();
   }
 }

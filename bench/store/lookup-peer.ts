@@ -13,9 +13,10 @@ import { createInterface } from 'node:readline';
 import { systemClock } from '../../src/ground/time.ts';
 import { openStore } from '../../src/store/store.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
-import { percentile, seeded } from '../measure.ts';
+import { latestOf } from '../harness/latest.ts';
+import { seeded } from '../harness/random.ts';
+import { percentile } from '../harness/statistics.ts';
 import { dataFile, entityId, type LookupPeer } from './histories.ts';
-import { latestOf } from './latest.ts';
 
 const QUESTIONS = 256;
 const CHUNK_BYTES = 2 ** 22;

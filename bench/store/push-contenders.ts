@@ -8,11 +8,12 @@ import { Packr } from 'msgpackr';
 import { RevisionBatch } from '../../src/store/batch.ts';
 import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
 import { FIRST_EVENT } from '../harness/data-set.ts';
+import { openJobs } from '../harness/jobs.ts';
+import { latestOf } from '../harness/latest.ts';
 import type { Options } from '../harness/options.ts';
 import { startRedis } from '../harness/redis.ts';
-import { openJobs } from '../measure.ts';
 import { startPinned } from '../serving/running.ts';
-import { latestOf } from './latest.ts';
+import { dataFile } from './histories.ts';
 import { post } from './post.ts';
 import type { PushedRows } from './pushed-rows.ts';
 
@@ -30,7 +31,8 @@ export interface PushTarget {
 }
 
 const MSGPACK = 'application/vnd.msgpack';
-const DATA_FILE = 'views/job/v1/data.mdb';
+/** Its name in the table. */
+export const REDIS = 'Redis, MSET';
 
 /** Moments of pushes, one after the other, µs. */
 function eventTimes(): () => number {
@@ -68,7 +70,7 @@ export async function overHttp(folder: string, dim: number, options: Options): P
       const { vector } = await server.ask<{ vector: number[] }>('GET', path);
       return new Uint8Array(Float32Array.from(vector).buffer);
     },
-    bytes: () => statSync(join(data, DATA_FILE)).size,
+    bytes: () => statSync(dataFile(data)).size,
     async close() {
       agent.destroy();
       await server.close();
@@ -83,7 +85,7 @@ interface Told {
 /** The store in the process of who asks. */
 export function inProcess(folder: string, dim: number): PushTarget {
   const directory = join(folder, 'in-process');
-  const store = openJobs(directory, dim, 'float32');
+  const store = openJobs(directory, dim);
   const nextEvent = eventTimes();
   return {
     name: 'Tidemark in process',
@@ -102,7 +104,7 @@ export function inProcess(folder: string, dim: number): PushTarget {
       gather(version.vectors, resolveMany(version, [id], latestOf(store)), bytes);
       return bytes;
     },
-    bytes: () => statSync(join(directory, DATA_FILE)).size,
+    bytes: () => statSync(dataFile(directory)).size,
     close: () => store.close(),
   };
 }
@@ -118,7 +120,7 @@ export async function redis(folder: string, cores: string): Promise<PushTarget> 
   ]);
   const client = new Redis(server.port);
   return {
-    name: 'Redis, MSET',
+    name: REDIS,
     pid: server.pid,
     async push({ ids, vectors }) {
       await client.mset(ids.flatMap((id, row) => [id, vectors[row]!]));

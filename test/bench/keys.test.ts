@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 
 import { distinct, uniform, zipf } from '../../bench/harness/keys.ts';
-import { seeded } from '../../bench/measure.ts';
+import { seeded } from '../../bench/harness/random.ts';
 
 /** How often each was chosen, the most popular first. */
 function countsOf(choice: (random: () => number) => number, draws: number): number[] {

@@ -75,7 +75,8 @@ export class Broker {
   readonly address: string;
   /** Where it listens to those who prove who they are. */
   readonly secureAddress: string;
-  private readonly folder: string;
+  /** With all its data. */
+  readonly folder: string;
   readonly port: number;
   private process: ChildProcess | undefined;
 

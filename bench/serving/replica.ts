@@ -3,66 +3,34 @@
  * leader, how far it is behind, how fast it comes from nothing, and what a reader that is slow does
  * to the leader's file. Run with `npm run bench -- replica`.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 
 import { pack } from 'msgpackr';
 
-import { batches, benchStore, printGround, seeded } from './measure.ts';
+import { newFolder } from '../harness/folder.ts';
+import { printGround } from '../harness/ground.ts';
+import { batches, benchStore } from '../harness/jobs.ts';
+import { seeded } from '../harness/random.ts';
+import { Server } from '../harness/server.ts';
+import { dataFile } from '../store/histories.ts';
 
-const MAIN = join(import.meta.dirname, '../src/cli/main.ts');
 const DIM = 768;
 const ROWS = 60_000;
 const PUSH_ROWS = 500;
 const FLIGHT = 4;
 const HISTORY = 1_000_000;
 
-const started: ChildProcess[] = [];
-const folders: string[] = [];
-
-function newFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
-  folders.push(folder);
-  return folder;
+/** On a data directory, with words after `serve`. */
+async function serve(data: string, ...args: string[]): Promise<Server> {
+  return Server.start({ folder: newFolder(), data, args });
 }
 
-async function serve(
-  data: string,
-  ...more: string[]
-): Promise<{ url: string; stop: () => Promise<void> }> {
-  const child = spawn(process.execPath, [MAIN, 'serve', '--data', data, '--port', '0', ...more], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  started.push(child);
-  const stop = async (): Promise<void> => {
-    child.kill('SIGTERM');
-    if (child.exitCode === null) await once(child, 'exit');
-  };
-  for await (const line of createInterface({ input: child.stdout })) {
-    const url = /"url":"([^"]+)"/.exec(line)?.[1];
-    if (url !== undefined) return { url, stop };
-  }
-  throw new Error('the server did not start');
-}
-
-async function createView(url: string): Promise<void> {
-  await fetch(`${url}/v1/feature-views/job`, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      entity: 'job',
-      join_key: 'job_id',
-      version: 'v1',
-      dim: DIM,
-      dtype: 'float32',
-    }),
-  });
+async function createView(server: Server): Promise<void> {
+  const job = { entity: 'job', join_key: 'job_id', version: 'v1', dim: DIM, dtype: 'float32' };
+  await server.ask('PUT', '/v1/feature-views/job', job);
 }
 
 let sent = 0;
@@ -102,7 +70,7 @@ async function metric(url: string, name: string): Promise<number> {
   return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1] ?? Number.NaN);
 }
 
-const fileOf = (data: string) => statSync(join(data, 'views/job/v1/data.mdb')).size;
+const fileOf = (data: string) => statSync(dataFile(data)).size;
 const mib = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
 
 /** Waits until the replica has what the leader has; seconds it took. */
@@ -168,7 +136,7 @@ async function besideLoad(): Promise<void> {
   console.log('|---|---|---|---|---|---|');
   const data = newFolder();
   const leader = await serve(data);
-  await createView(leader.url);
+  await createView(leader);
   await push(leader.url, 10_000);
   const measure = async (title: string, replica?: string): Promise<void> => {
     const before = fileOf(data);
@@ -188,22 +156,15 @@ async function besideLoad(): Promise<void> {
   await catchUp(leader.url, replica.url);
   await measure('a replica', replica.url);
   await measure('a replica, again', replica.url);
-  await replica.stop();
+  await replica.close();
   await measure('nobody, again');
-  await leader.stop();
+  await leader.close();
 }
 
 async function fromNothing(): Promise<void> {
   const dim = 128;
   const { store, directory } = benchStore(dim);
-  folders.push(directory);
-  for (const rows of batches(
-    HISTORY,
-    5_000,
-    dim,
-    'float32',
-    (at) => `job-${(at * 7_919) % 50_000}`,
-  )) {
+  for (const rows of batches(HISTORY, 5_000, dim, (at) => `job-${(at * 7_919) % 50_000}`)) {
     await store.commit('job', 'v1', { rows });
   }
   const { snapshot } = store;
@@ -219,15 +180,10 @@ async function fromNothing(): Promise<void> {
       `${Math.round(HISTORY / seconds)} rows/s; the leader’s file ${mib(fileOf(directory))} MiB, ` +
       `the replica’s ${mib(fileOf(data))} MiB.`,
   );
-  await replica.stop();
-  await leader.stop();
+  await replica.close();
+  await leader.close();
 }
 
 printGround();
-try {
-  await besideLoad();
-  await fromNothing();
-} finally {
-  for (const child of started) child.kill('SIGKILL');
-  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
-}
+await besideLoad();
+await fromNothing();

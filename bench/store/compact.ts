@@ -5,35 +5,31 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { LOOKUPS, lookUp, push, PUSHED } from './beside.ts';
-import { batches, benchStore, percentile, printGround } from './measure.ts';
+import { printGround } from '../harness/ground.ts';
+import { batches, benchStore } from '../harness/jobs.ts';
+import { percentile } from '../harness/statistics.ts';
+import { LOOKUPS, lookUp, push, PUSHED, type Shape, SHAPES } from './beside.ts';
 
-interface Shape {
-  title: string;
-  revisions: number;
-  entities: number;
-  dim: number;
-}
-
-const SHAPES: Shape[] = [
-  { title: '1,000,000 × 128-d', revisions: 1_000_000, entities: 100_000, dim: 128 },
-  { title: '100,000 × 768-d', revisions: 100_000, entities: 20_000, dim: 768 },
-  { title: '200,000 × 8-d of one entity', revisions: 200_000, entities: 1, dim: 8 },
-];
+const ONE_ENTITY: Shape = {
+  title: '200,000 × 8-d of one entity',
+  revisions: 200_000,
+  entities: 1,
+  dim: 8,
+};
 
 printGround();
 console.log(
   '| what | beside it | s | rows/s | MB/s | loop delay p99, max ms | lookup p50, p99, max ms |',
 );
 console.log('|---|---|---|---|---|---|---|');
-for (const shape of SHAPES) {
+for (const shape of [...SHAPES, ONE_ENTITY]) {
   for (const isLoaded of [false, true]) await run(shape, isLoaded);
 }
 
 async function run({ title, revisions, entities, dim }: Shape, isLoaded: boolean): Promise<void> {
   const { store, done } = benchStore(dim);
   const idOf = (at: number) => `job-${at % entities}`;
-  for (const rows of batches(revisions, 5_000, dim, 'float32', idOf)) {
+  for (const rows of batches(revisions, 5_000, dim, idOf)) {
     await store.commit('job', 'v1', { rows });
   }
   const state = { done: false };

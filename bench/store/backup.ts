@@ -3,28 +3,17 @@
  * verification and checksums included, and lookups beside it and without it. Run with
  * `npm run bench -- backup`.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { systemClock } from '../src/ground/time.ts';
-import { restoreBackup } from '../src/store/restore.ts';
-import { LOOKUPS, lookUp, push, PUSHED } from './beside.ts';
-import { batches, benchStore, percentile, printGround } from './measure.ts';
-
-interface Shape {
-  title: string;
-  revisions: number;
-  entities: number;
-  dim: number;
-}
-
-const SHAPES: Shape[] = [
-  { title: '1,000,000 × 128-d', revisions: 1_000_000, entities: 100_000, dim: 128 },
-  { title: '100,000 × 768-d', revisions: 100_000, entities: 20_000, dim: 768 },
-];
+import { systemClock } from '../../src/ground/time.ts';
+import { restoreBackup } from '../../src/store/restore.ts';
+import { newFolder, removeFolder } from '../harness/folder.ts';
+import { printGround } from '../harness/ground.ts';
+import { batches, benchStore } from '../harness/jobs.ts';
+import { percentile } from '../harness/statistics.ts';
+import { LOOKUPS, lookUp, push, PUSHED, type Shape, SHAPES } from './beside.ts';
 
 printGround();
 console.log(`Beside all of it ${LOOKUPS} lookups and ${PUSHED} rows are asked for a second.\n`);
@@ -34,9 +23,9 @@ for (const shape of SHAPES) await run(shape);
 
 async function run({ title, revisions, entities, dim }: Shape): Promise<void> {
   const { store, done } = benchStore(dim);
-  const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-backup-'));
+  const folder = newFolder();
   const idOf = (at: number) => `job-${at % entities}`;
-  for (const rows of batches(revisions, 5_000, dim, 'float32', idOf)) {
+  for (const rows of batches(revisions, 5_000, dim, idOf)) {
     await store.commit('job', 'v1', { rows });
   }
 
@@ -78,5 +67,5 @@ async function run({ title, revisions, entities, dim }: Shape): Promise<void> {
     ).bytes;
   });
   await done();
-  rmSync(folder, { recursive: true, force: true });
+  removeFolder(folder);
 }

@@ -9,18 +9,20 @@ import { join } from 'node:path';
 import { Tensor } from 'onnxruntime-node';
 import { Registry } from 'prom-client';
 
-import { Batcher } from '../src/ingest/inference/batcher.ts';
-import { EmbedMetrics } from '../src/ingest/inference/metrics.ts';
-import type { Model } from '../src/ingest/inference/model.ts';
-import { openModel } from '../src/ingest/inference/models.ts';
-import { OnnxBackend } from '../src/ingest/inference/onnx-backend.ts';
-import { pullModel } from '../src/ingest/inference/pull.ts';
-import { inputsOf, openSession } from '../src/ingest/inference/session.ts';
-import { openTokenizer } from '../src/ingest/inference/tokenizer.ts';
-import type { TokenizedText } from '../src/ingest/inference/tokens.ts';
-import { Pipeline } from '../src/ingest/pipeline.ts';
-import { RevisionBatch } from '../src/store/batch.ts';
-import { benchStore, printGround, seeded } from './measure.ts';
+import { Batcher } from '../../src/ingest/inference/batcher.ts';
+import { EmbedMetrics } from '../../src/ingest/inference/metrics.ts';
+import type { Model } from '../../src/ingest/inference/model.ts';
+import { openModel } from '../../src/ingest/inference/models.ts';
+import { OnnxBackend } from '../../src/ingest/inference/onnx-backend.ts';
+import { pullModel } from '../../src/ingest/inference/pull.ts';
+import { inputsOf, openSession } from '../../src/ingest/inference/session.ts';
+import { openTokenizer } from '../../src/ingest/inference/tokenizer.ts';
+import type { TokenizedText } from '../../src/ingest/inference/tokens.ts';
+import { Pipeline } from '../../src/ingest/pipeline.ts';
+import { RevisionBatch } from '../../src/store/batch.ts';
+import { printGround } from '../harness/ground.ts';
+import { benchStore } from '../harness/jobs.ts';
+import { seeded } from '../harness/random.ts';
 
 const NAME = process.argv[2] ?? 'minilm';
 const TEXTS = Number(process.argv[3] ?? 2_000);
@@ -42,7 +44,7 @@ const CHUNK = 500;
 const AT_ONCE = 4;
 
 printGround();
-const modelsDir = join(import.meta.dirname, '../.cache/models');
+const modelsDir = join(import.meta.dirname, '../../.cache/models');
 const model =
   NAME === 'minilm' ? await pullModel(modelsDir, NAME) : await openModel(modelsDir, NAME);
 const backend = await OnnxBackend.start(model);

@@ -4,10 +4,12 @@
  */
 import { setImmediate } from 'node:timers/promises';
 
-import { micros } from '../src/ground/time.ts';
-import { diffNdjson, type DiffPlan } from '../src/timetravel/diff.ts';
-import { ANY_AGE } from '../src/timetravel/question.ts';
-import { batches, benchStore, percentile, printGround } from './measure.ts';
+import { micros } from '../../src/ground/time.ts';
+import { diffNdjson, type DiffPlan } from '../../src/timetravel/diff.ts';
+import { ANY_AGE } from '../../src/timetravel/question.ts';
+import { printGround } from '../harness/ground.ts';
+import { batches, benchStore } from '../harness/jobs.ts';
+import { percentile } from '../harness/statistics.ts';
 
 const ENTITIES = 100_000;
 const DIM = 384;
@@ -16,7 +18,7 @@ const RUNS = 5;
 printGround();
 console.log(`${ENTITIES} entities × ${DIM} float32, two revisions each, in memory.\n`);
 const { store, done } = benchStore(DIM);
-for (const batch of batches(ENTITIES * 2, 2_000, DIM, 'float32', (at) => `job-${at % ENTITIES}`)) {
+for (const batch of batches(ENTITIES * 2, 2_000, DIM, (at) => `job-${at % ENTITIES}`)) {
   await store.commit('job', 'v1', { rows: batch });
 }
 const view = store.catalogue.mustGetView('job');

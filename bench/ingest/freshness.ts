@@ -4,23 +4,23 @@
  * follows the server's changes. The server, the broker, the writer and the reader share the machine.
  * Run with `npm run bench -- freshness <model> <events a second> <seconds>`.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 
-import kafkajs from 'kafkajs';
+import kafkajs, { type Producer } from 'kafkajs';
 
-import { openModel } from '../src/ingest/inference/models.ts';
-import { pullModel } from '../src/ingest/inference/pull.ts';
-import { createClient } from '../src/ingest/kafka/client.ts';
-import { Broker } from '../test/kafka/broker.ts';
-import { changeLogLines, type PostingChange, PROMPT } from '../test/support/change-log.ts';
-import { percentile, printGround } from './measure.ts';
+import { openModel } from '../../src/ingest/inference/models.ts';
+import { pullModel } from '../../src/ingest/inference/pull.ts';
+import { createClient } from '../../src/ingest/kafka/client.ts';
+import { changeLogLines, type PostingChange, PROMPT } from '../../test/support/change-log.ts';
+import { withFolder } from '../harness/folder.ts';
+import { printGround } from '../harness/ground.ts';
+import { Server } from '../harness/server.ts';
+import { percentile } from '../harness/statistics.ts';
+import { withBroker } from './broker.ts';
+import { SILENT } from './silent.ts';
 
 const MODEL = process.argv[2] ?? 'minilm';
 const RATE = Number(process.argv[3] ?? 200);
@@ -29,25 +29,9 @@ const SECONDS = Number(process.argv[4] ?? 60);
 const HANDFULS = 20;
 const TOPIC = 'postings';
 const MODELS = resolve('.cache/models');
-const MAIN = join(import.meta.dirname, '../src/cli/main.ts');
-const SILENT = { debug() {}, info() {}, warn() {}, error() {} };
 
-printGround();
-const { manifest } =
-  MODEL === 'minilm' ? await pullModel(MODELS, MODEL) : await openModel(MODELS, MODEL);
-const broker = await Broker.launch();
-const folder = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
-const client = createClient({ brokers: [broker.address], ssl: false }, 'bench', SILENT);
-const [admin, producer] = [
-  client.admin(),
-  client.producer({ createPartitioner: kafkajs.Partitioners.DefaultPartitioner }),
-];
-await admin.connect();
-await admin.createTopics({ waitForLeaders: false, topics: [{ topic: TOPIC }] });
-await producer.connect();
-
-const config = join(folder, 'tidemark.yaml');
-const source = {
+/** How the records become texts. */
+const SOURCE = {
   name: TOPIC,
   content: 'fields',
   topics: [TOPIC],
@@ -65,50 +49,39 @@ const source = {
     sponsorship: 'after.sponsorship',
   },
 };
-const kafka = { brokers: [broker.address] };
-writeFileSync(
-  config,
-  JSON.stringify({ log_level: 'info', models: MODELS, kafka, sources: [source] }),
-);
-const told = ['serve', '--data', join(folder, 'data'), '--port', '0', '--config', config];
-const server = spawn(process.execPath, [MAIN, ...told], { stdio: ['ignore', 'pipe', 'inherit'] });
 
-try {
-  const url = await urlOf();
-  const made = await fetch(`${url}/v1/feature-views/job`, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
+printGround();
+const { manifest } =
+  MODEL === 'minilm' ? await pullModel(MODELS, MODEL) : await openModel(MODELS, MODEL);
+await withFolder(async (folder) => {
+  await withBroker(async ({ address }) => {
+    const client = createClient({ brokers: [address], ssl: false }, 'bench', SILENT);
+    const admin = client.admin();
+    await admin.connect();
+    await admin.createTopics({ waitForLeaders: false, topics: [{ topic: TOPIC }] });
+    await admin.disconnect();
+    const producer = client.producer({
+      createPartitioner: kafkajs.Partitioners.DefaultPartitioner,
+    });
+    await producer.connect();
+    const settings = { models: MODELS, kafka: { brokers: [address] }, sources: [SOURCE] };
+    const server = await Server.start({ folder, data: join(folder, 'data'), settings });
+    await server.ask('PUT', '/v1/feature-views/job', {
       entity: 'job',
       join_key: 'job_id',
       version: 'v1',
       dim: manifest.dim,
       dtype: 'float32',
       model: { name: MODEL, prompt: PROMPT },
-    }),
+    });
+    while ((await fetch(`${server.url}/readyz`)).status !== 200) await delay(100);
+    await measure(server.url, producer);
+    await server.close();
+    await producer.disconnect();
   });
-  if (made.status !== 201) throw new Error(await made.text());
-  while ((await fetch(`${url}/readyz`)).status !== 200) await delay(100);
-  await measure(url);
-} finally {
-  server.kill();
-  if (server.exitCode === null) await once(server, 'exit');
-  await Promise.all([admin.disconnect(), producer.disconnect()]);
-  await broker.remove();
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 
-async function urlOf(): Promise<string> {
-  for await (const line of createInterface({ input: server.stdout })) {
-    const found = /"url":"([^"]+)"/.exec(line)?.[1];
-    if (found === undefined) continue;
-    server.stdout.resume();
-    return found;
-  }
-  throw new Error('the server did not start');
-}
-
-async function measure(url: string): Promise<void> {
+async function measure(url: string, producer: Producer): Promise<void> {
   const lines = changeLogLines().slice(0, RATE * SECONDS);
   const keys = lines.map((line) => (JSON.parse(line) as PostingChange).id);
   /** When each event was written, and when a reader had its revision; by its offset. */
