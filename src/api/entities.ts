@@ -61,9 +61,9 @@ export async function entityRoutes(server: ApiServer, context: ReadContext): Pro
       const question = resolveQuestion(asked, store, [version]);
       const opened = store.version(view.name, version.version);
       const maxAge = maxAgeOf(asked, view);
-      const resolution = resolveMany(opened, [entity_id], { ...question, maxAge });
-      metrics.lookedUp(view.name, resolution);
       const ids = EntityIds.of([entity_id]);
+      const resolution = resolveMany(opened, ids, { ...question, maxAge });
+      metrics.lookedUp(view.name, resolution);
       const [pending] = pendingRows(context, asked, view, version, ids, resolution);
       const { vectors: pool } = opened;
       const dtype = askedDtype ?? version.dtype;

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../ground/errors.ts';
-import { numberBytes, numbersOf } from '../store/dtype.ts';
+import { numberBytes, numbersOf, plainNumbers } from '../store/dtype.ts';
 import { gatherFloats, gatherScaled } from '../timetravel/gather-as.ts';
 import { gather } from '../timetravel/lookup.ts';
 import { PRESENT, REASONS, STATUSES } from '../timetravel/status.ts';
@@ -77,7 +77,7 @@ export function gatherRows(result: Gathered): {
   const told = <T>(of: (row: number) => T): (T | null)[] =>
     Array.from(statuses, (status, row) => (status === PRESENT ? of(row) : null));
   return {
-    vectors: told((row) => Array.from(numbers.subarray(row * dim, (row + 1) * dim))),
+    vectors: told((row) => plainNumbers(numbers, row * dim, dim)),
     ...(scales && { scales: told((row) => scales[row]!) }),
   };
 }

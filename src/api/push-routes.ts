@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { PayloadMemory } from '../store/batch.ts';
 import { parseObject, readLines } from '../timetravel/formats/ndjson.ts';
 import { goneSignal } from './gone.ts';
 import {
@@ -35,6 +36,7 @@ const DESCRIPTION =
 export async function pushRoutes(server: ApiServer, context: Context): Promise<void> {
   takeMsgpack(server);
   takeNdjson(server);
+  const memory = new PayloadMemory();
   const body = { schema: pushBody };
   server.post(
     '/v1/push',
@@ -95,6 +97,7 @@ export async function pushRoutes(server: ApiServer, context: Context): Promise<v
         ...asked,
         isPacked: isMsgpack(type),
         signal: goneSignal(reply),
+        memory,
       });
       return lines === undefined ? pushed : withLines(pushed, lines.numbers);
     },

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../ground/errors.ts';
-import { RevisionBatch } from '../store/batch.ts';
+import { type PayloadMemory, RevisionBatch } from '../store/batch.ts';
 import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
 import { entityErased } from '../store/commit.ts';
 import { vectorBytes } from '../store/dtype.ts';
@@ -31,6 +31,8 @@ export interface PushRequest {
   isPacked: boolean;
   /** Aborted when the caller is gone: what waits for a model need not wait any more. */
   signal?: AbortSignal;
+  /** For the vectors. */
+  memory?: PayloadMemory;
 }
 
 /** In the place of a record's index. */
@@ -63,7 +65,7 @@ export async function push(context: Context, request: PushRequest): Promise<Push
   const view = store.catalogue.mustGetView(request.feature_view);
   const { version } = request;
   const named = version === undefined ? undefined : store.catalogue.mustGetVersion(view, version);
-  const targets = new Targets(store, view, named);
+  const targets = new Targets(store, view, named, request.memory);
   const rows = readRecords(records, rulesOf(context, request, targets));
   const texts = new PushTexts(context, view, rows);
   if (rows.inputs.length > 0 || rows.kinds.includes(TOMBSTONE)) {
@@ -87,12 +89,19 @@ class Targets {
   private store: Store;
   private view: FeatureView;
   private named: ModelVersion | undefined;
+  private memory: PayloadMemory | undefined;
   private byVersion = new Map<string, Target>();
 
-  constructor(store: Store, view: FeatureView, named: ModelVersion | undefined) {
+  constructor(
+    store: Store,
+    view: FeatureView,
+    named: ModelVersion | undefined,
+    memory: PayloadMemory | undefined,
+  ) {
     this.store = store;
     this.view = view;
     this.named = named;
+    this.memory = memory;
   }
 
   /** The one that vectors are of (A14). Throws VERSION_REQUIRED. */
@@ -142,11 +151,17 @@ class Targets {
     let target = this.byVersion.get(name);
     if (target === undefined) {
       const version = this.view.versions[name]!;
-      const batch = new RevisionBatch(vectorBytes(version.dim, version.dtype));
+      const bytes = vectorBytes(version.dim, version.dtype);
+      const batch = new RevisionBatch(bytes, undefined, this.memory?.take());
       const store = this.store.version(this.view.name, name);
       this.byVersion.set(name, (target = { version, store, batch, indexes: [] }));
     }
     return target;
+  }
+
+  /** To be called when all commits are over: whoever made vectors has given them, too. */
+  release(): void {
+    for (const { batch } of this.byVersion.values()) this.memory?.takeBack(batch);
   }
 
   /** Those that have rows to commit. */
@@ -229,6 +244,7 @@ async function commit(
       });
     }),
   );
+  targets.release();
   const versions: Record<string, Outcomes> = {};
   const results = request.records.map((): Record<string, keyof Outcomes> | null => null);
   let snapshot = store.snapshot;

@@ -1,5 +1,5 @@
 import { assert } from '../ground/assert.ts';
-import { DELETED, RevisionBatch } from '../store/batch.ts';
+import { DELETED, PayloadMemory, RevisionBatch } from '../store/batch.ts';
 import { vectorBytes, writeBytes, writeNumbers } from '../store/dtype.ts';
 import type { FieldRow } from '../store/fields.ts';
 import type { MappingTarget } from './formats/vector.ts';
@@ -24,19 +24,13 @@ export interface Prepared {
  */
 export type Prepare = (records: readonly MappedRecord[]) => Prepared | Promise<Prepared>;
 
-/** Memory of so many batches is kept for those to come: fresh memory costs as much as the vectors in it. */
-const KEPT_MAX = 4;
-
 /** Prepares pre-computed vectors and deletes. Vectors that do not fit the version are rejected (A14). */
 export function vectorPreparer(target: MappingTarget): Prepare {
   const bytes = vectorBytes(target.dim, target.dtype);
-  const kept: Uint8Array[] = [];
+  const memory = new PayloadMemory();
   return (records) => {
-    const rows = new RevisionBatch(bytes, records.length, kept.pop());
-    const release = (): void => {
-      const memory = rows.giveUp();
-      if (kept.length < KEPT_MAX) kept.push(memory);
-    };
+    const rows = new RevisionBatch(bytes, records.length, memory.take());
+    const release = (): void => memory.takeBack(rows);
     const rejected: Prepared['rejected'] = [];
     for (const [index, record] of records.entries()) {
       try {

@@ -5,6 +5,9 @@ import type { PartitionKey, SourcePosition } from './keys.ts';
 /** Bytes of the hash that names a model input: among 10⁹ inputs two collide with p < 10⁻²⁰. */
 export const HASH_BYTES = 16;
 
+/** Of one UTF-16 unit. */
+const UTF8_BYTES_MAX = 3;
+
 /** A payload number that stands for a delete. */
 export const DELETED = -1;
 
@@ -29,6 +32,9 @@ export class RevisionBatch {
   payloadCount = 0;
   private bytes: Uint8Array;
   private hashes: (Uint8Array | undefined)[] = [];
+  /** Of payloads whose inputs are kept. */
+  private texts: string[] = [];
+  private textUnits = 0;
 
   /**
    * `vectorBytes`: bytes of one vector of the version. `capacity`: payloads to make room for.
@@ -59,9 +65,16 @@ export class RevisionBatch {
     return this.bytes.subarray(from, from + this.vectorBytes);
   }
 
-  /** Takes what `nextPayload` gave as a payload; with the hash of its input where it has one. */
-  addFilled(hash?: Uint8Array): number {
+  /**
+   * Takes what `nextPayload` gave as a payload; with the hash of its input where it has one, and the
+   * text where the version keeps it.
+   */
+  addFilled(hash?: Uint8Array, text?: string): number {
     this.hashes.push(hash);
+    if (text !== undefined) {
+      this.texts[this.payloadCount] = text;
+      this.textUnits += text.length;
+    }
     return this.payloadCount++;
   }
 
@@ -86,9 +99,9 @@ export class RevisionBatch {
     return bytes;
   }
 
-  /** Bytes of all payloads. */
+  /** Bytes of all payloads, and of their texts at most. */
   get payloadTotal(): number {
-    return this.payloadCount * this.vectorBytes;
+    return this.payloadCount * this.vectorBytes + this.textUnits * UTF8_BYTES_MAX;
   }
 
   payloadBytes(payload: number): Uint8Array {
@@ -98,6 +111,33 @@ export class RevisionBatch {
 
   payloadHash(payload: number): Uint8Array | undefined {
     return this.hashes[payload];
+  }
+
+  payloadText(payload: number): string | undefined {
+    return this.texts[payload];
+  }
+}
+
+/** Memory of so many batches is kept for those to come. */
+const KEPT_MAX = 4;
+/** Larger ones are rare. */
+const KEPT_BYTES_MAX = 2 ** 26;
+
+/**
+ * Memory of batches that were committed, for those to come: fresh memory costs as much as the
+ * vectors in it, and the collection of what is left of it as much again.
+ */
+export class PayloadMemory {
+  private kept: Uint8Array[] = [];
+
+  take(): Uint8Array | undefined {
+    return this.kept.pop();
+  }
+
+  /** Of a batch that nobody asks for a payload, or fills, any more. */
+  takeBack(batch: RevisionBatch): void {
+    const memory = batch.giveUp();
+    if (this.kept.length < KEPT_MAX && memory.byteLength <= KEPT_BYTES_MAX) this.kept.push(memory);
   }
 }
 

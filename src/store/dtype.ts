@@ -40,6 +40,13 @@ export function numbersOf(bytes: Uint8Array, dtype: Dtype): Numbers {
   return new Int8Array(buffer, byteOffset, count);
 }
 
+/** So many of them, from one on, as JSON takes them: by `Array.from` it would take four times as long. */
+export function plainNumbers(numbers: Numbers, from: number, count: number): number[] {
+  const plain: number[] = [];
+  for (let at = from; at < from + count; at++) plain.push(numbers[at]!);
+  return plain;
+}
+
 /** The scale behind the numbers of a stored vector of int8. */
 export function scaleOf(vector: Uint8Array): number {
   const { buffer, byteOffset, byteLength } = vector;
@@ -52,8 +59,11 @@ export function shownVector(
   dim: number,
   dtype: Dtype,
 ): { vector: number[]; scale?: number } {
-  const numbers = Array.from(numbersOf(vector.subarray(0, numberBytes(dim, dtype)), dtype));
-  return { vector: numbers, ...(dtype === 'int8' && { scale: scaleOf(vector) }) };
+  const numbers = numbersOf(vector.subarray(0, numberBytes(dim, dtype)), dtype);
+  return {
+    vector: plainNumbers(numbers, 0, dim),
+    ...(dtype === 'int8' && { scale: scaleOf(vector) }),
+  };
 }
 
 /**

@@ -29,6 +29,8 @@ import { type PageFile, treesOf } from './page-tree.ts';
  *   flush. By default it would open at the last commit and serve what the next power loss takes
  *   back, because its mark of the last flush moves with a flush of its own alone.
  * - A commit whose flush fails rejects, and yet readers see it.
+ * - `childTransaction` resolves after its flush; the next one could be begun while that goes on, but
+ *   would be flushed whether or not it fails, and mark what the disk refused as flushed with it.
  * - One that a full disk cuts short may damage the memory of the process: none is begun there.
  * - Readers of one event-loop turn share a snapshot, until `resetReadTxn`.
  */
@@ -100,6 +102,16 @@ export function* eachEntry<K>(table: Table<K>, page: number): Iterable<{ key: K;
 /** How many entries a table has. */
 export function countOf<K>(table: Table<K>): number {
   return (table.getStats() as { entryCount: number }).entryCount;
+}
+
+/** What a table takes of the file. */
+export function bytesOf<K>(table: Table<K>): number {
+  const { treeBranchPageCount, treeLeafPageCount, overflowPages } = table.getStats() as {
+    treeBranchPageCount: number;
+    treeLeafPageCount: number;
+    overflowPages: number;
+  };
+  return (treeBranchPageCount + treeLeafPageCount + overflowPages) * PAGE_BYTES;
 }
 
 /** The last commit is visible and may not be on the disk: nothing may build on this environment. */

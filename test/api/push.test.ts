@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import { limitsSchema } from '../../src/api/limits.ts';
 import { writeNumbers } from '../../src/store/dtype.ts';
@@ -346,4 +346,33 @@ test('records of parts say which, and only fields and deletes are of one', async
       { index: 3, code: 'BAD_RECORD' },
     ],
   });
+});
+
+test('vectors of pushes at once and one after the other are each stored as they were sent', async () => {
+  const api = await startWithJob();
+  const pushOf = (name: string, count: number) =>
+    pushTo(
+      api,
+      Array.from({ length: count }, (_, at) => ({
+        entity_id: `${name}${at}`,
+        event_timestamp: AT,
+        // One that is refused half-way has been written to where the next one goes.
+        vector: at % 3 === 1 ? [at, 'x'] : [name.charCodeAt(0), at],
+      })),
+    );
+  await pushOf('a', 40);
+  const { store } = api.deps;
+  const held = Promise.withResolvers<void>();
+  const holding = store.alone(() => held.promise);
+  const pushes = [pushOf('b', 20), pushOf('c', 60), pushOf('d', 1)];
+  await vi.waitUntil(() => store.waitingRows === 13 + 40 + 1);
+  held.resolve();
+  await Promise.all([holding, ...pushes]);
+  await pushOf('e', 3);
+  for (const [name, last] of Object.entries({ a: 39, b: 18, c: 57, d: 0, e: 2 })) {
+    for (const at of [0, last]) {
+      const { vector } = await entity(api, `${name}${at}`);
+      expect(vector).toEqual([name.charCodeAt(0), at]);
+    }
+  }
 });

@@ -1,3 +1,6 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 
@@ -11,6 +14,10 @@ const BYTES = 64;
 
 function vectorOf(id: number): Uint8Array {
   return new Uint8Array(BYTES).fill(1 + (id % 250));
+}
+
+function sourceOf(name: string): string {
+  return new URL(`../../src/store/${name}.ts`, import.meta.url).href;
 }
 
 /** What is there of an id; undefined where it is not resident. */
@@ -42,6 +49,34 @@ test('of ids that share a slot the last one read is resident', () => {
     expect(copyOf(vectors, id)).toEqual(vectorOf(id));
   }
   expect(copyOf(vectors, 1)).toBeUndefined();
+});
+
+test('over several slabs of memory each is still answered with its own', () => {
+  const vectors = new ResidentVectors(BYTES, new ResidentBudget(30 * BYTES), 5 * BYTES);
+  const ids = Array.from({ length: 30 }, (_, at) => (at * 7) % 30);
+  for (const id of ids) vectors.add(id, vectorOf(id));
+  for (const id of ids) expect(copyOf(vectors, id)).toEqual(vectorOf(id));
+  vectors.remove(ids[17]!);
+  expect(copyOf(vectors, ids[17]!)).toBeUndefined();
+  for (const id of ids.toSpliced(17, 1)) expect(copyOf(vectors, id)).toEqual(vectorOf(id));
+});
+
+test('a few vectors of many fill little more memory than they have bytes', async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--input-type=module',
+    '--eval',
+    `import { ResidentBudget } from '${sourceOf('resident-budget')}';
+     import { ResidentVectors } from '${sourceOf('resident-vectors')}';
+     const budget = new ResidentBudget(2 ** 28);
+     const vectors = new ResidentVectors(256, budget);
+     const vector = new Uint8Array(256).fill(1);
+     const before = process.memoryUsage.rss();
+     for (let id = 0; id < 2 ** 20; id += 32) vectors.add(id, vector);
+     console.log((process.memoryUsage.rss() - before) / budget.used);`,
+  ]);
+  // Twice, with what says where each is. As far apart as their ids it would be sixteen times, and
+  // with huge pages all.
+  expect(Number(stdout)).toBeLessThan(6);
 });
 
 test('an id beyond 32 bits is not resident', () => {
