@@ -30,6 +30,7 @@ import type {
   PromotionAnswer,
   whyBody,
 } from '../api/schemas/rollout.ts';
+import type { ShadowAnswer } from '../api/schemas/shadow.ts';
 import type { TimelineAnswer, timelineBody } from '../api/schemas/timeline.ts';
 import type { FeatureViewAnswer, viewBody } from '../api/schemas/views.ts';
 import { type Frame, readFrames } from '../store/change-frames.ts';
@@ -131,11 +132,18 @@ export class Client {
     { reason }: z.input<typeof whyBody>,
   ): Promise<AliasesAnswer> {
     const query = reason === undefined ? '' : `?reason=${encodeURIComponent(reason)}`;
-    return this.json(`${versionPath(view, version)}${query}`, { method: 'DELETE' });
+    return this.json(`${versionPath(view, version)}${query}`, {
+      method: 'DELETE',
+      headers: { accept: 'application/json' },
+    });
   }
 
   async history(view: string): Promise<HistoryAnswer> {
     return this.json(`/v1/feature-views/${encodeURIComponent(view)}/history`);
+  }
+
+  async shadow(view: string): Promise<ShadowAnswer> {
+    return this.json(`/v1/feature-views/${encodeURIComponent(view)}/shadow`);
   }
 
   /** `records` as NDJSON, passed on as they were written. */

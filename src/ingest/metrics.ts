@@ -1,6 +1,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
 import { delaysMetric } from './delays.ts';
+import type { Sources } from './kafka/source-set.ts';
 import type { KafkaSource } from './kafka/source.ts';
 import type { Pipeline } from './pipeline.ts';
 
@@ -10,11 +11,11 @@ const STATES = ['starting', 'running', 'degraded', 'halted', 'stopped'] as const
 /** Adds what the sources and the pipeline count; read when the metrics are asked for. */
 export function addIngestMetrics(
   registry: Registry,
-  sources: readonly KafkaSource[],
+  sources: Pick<Sources, 'readers'>,
   pipeline: Pipeline,
 ): void {
   const eachSource = (set: (name: string, source: KafkaSource) => void) => {
-    for (const source of sources) set(source.status().name, source);
+    for (const reader of sources.readers) set(reader.name, reader);
   };
   counter(
     registry,
@@ -50,7 +51,7 @@ export function addIngestMetrics(
     delaysMetric(
       VISIBLE,
       'From the timestamp of a record until what it led to could be read.',
-      () => sources.map((source) => [{ source: source.status().name }, source.counters.visible]),
+      () => sources.readers.map(({ name, counters }) => [{ source: name }, counters.visible]),
     ),
   );
   addFieldMetrics(registry, pipeline);
@@ -75,6 +76,7 @@ export function addIngestMetrics(
     labelNames: ['source', 'state'],
     registers: [],
     collect() {
+      this.reset();
       eachSource((source, each) => {
         const { state: current } = each.status();
         for (const state of STATES) this.set({ source, state }, state === current ? 1 : 0);

@@ -26,6 +26,11 @@ export class Pending {
     };
   }
 
+  /** How many of a version's. */
+  count(view: string, version: string): number {
+    return this.#waiting.get(`${view}@${version}`)?.size ?? 0;
+  }
+
   /** Those of a version, or undefined where nothing of it waits. */
   of(view: string, version: string): { has(entityId: string): boolean } | undefined {
     return this.#waiting.size === 0 ? undefined : this.#waiting.get(`${view}@${version}`);

@@ -2,12 +2,12 @@ import type { CommitResult, DeadLetter, RevisionBatch } from '../store/batch.ts'
 import type { Store } from '../store/store.ts';
 import { nameOf } from '../store/versions.ts';
 import { type Chunk, outcomesOf } from './kafka/chunk.ts';
-import type { SourceConfig } from './source-config.ts';
+import type { BoundSource } from './source-config.ts';
 import type { SourceRecord } from './source-record.ts';
 
 /** A source, as far as trying its dead letters again needs it. */
 interface ReplayingSource {
-  readonly config: SourceConfig;
+  readonly config: BoundSource;
   prepareAgain(records: readonly SourceRecord[]): Promise<Chunk>;
 }
 
@@ -49,8 +49,8 @@ export async function replayLetters(
   };
   for (const run of partitionsOf(letters)) {
     const { source: name, topic } = run[0]!.position;
-    const source = sources.find(({ config }) => config.name === name);
-    if (source === undefined || !isOf(source.config, at, topic)) {
+    const source = sources.find(({ config }) => config.name === name && isOf(config, at, topic));
+    if (source === undefined) {
       total.unconfigured += run.length;
       continue;
     }
@@ -73,7 +73,7 @@ function partitionsOf(letters: readonly DeadLetter[]): DeadLetter[][] {
 }
 
 function isOf(
-  { feature_view, version, topics }: SourceConfig,
+  { feature_view, version, topics }: BoundSource,
   at: { view: string; version: string },
   topic: string,
 ): boolean {

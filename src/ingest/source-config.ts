@@ -19,17 +19,16 @@ export const topic = z.string().regex(/^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, {
 });
 
 /** Of a model version itself: what an alias names may be another one tomorrow (A14). */
-export const versionName = z
-  .string()
-  .refine((given) => isVersionName(given) && !isAlias(given), {
-    error: 'expected the name of a model version, which is no alias',
-  });
+export const versionName = z.string().refine((given) => isVersionName(given) && !isAlias(given), {
+  error: 'expected the name of a model version, which is no alias',
+});
 
 const binding = {
   name,
   /** The feature view that the records belong to, and the model version, never an alias (A14). */
   feature_view: z.string().refine(isViewName, { error: 'expected the name of a feature view' }),
-  version: versionName,
+  /** Absent: of fields, every version whose prompt takes them. */
+  version: versionName.optional(),
   /** Where a partition starts that this source has never read. */
   from: z.enum(['beginning', 'end']).default('beginning'),
   /** First part of the consumer group's id; one group per source and model version (A12). */
@@ -59,6 +58,12 @@ export const sourceConfigSchema = sourceSchema.transform((source, context) => {
   const { topics, content, ...given } = source;
   const { name: source_name, feature_view, version, from, ...rest } = given;
   const { group_prefix, on_data_loss, max_value_bytes, dead_letter_topic, ...shared } = rest;
+  if (version === undefined && content === 'vector') {
+    const message =
+      'expected the model version that made the vectors, since the content is vector: ' +
+      'only the fields of texts can feed every version of a view';
+    context.addIssue({ code: 'custom', path: ['version'], message, input: version });
+  }
   const mappings: Record<string, MappingConfig> = {};
   for (const [at, { topic: topicName, ...own }] of topics.entries()) {
     const mapping = completeMapping({ ...shared, ...own }, content);
@@ -100,6 +105,16 @@ export const sourceConfigSchema = sourceSchema.transform((source, context) => {
 });
 
 export type SourceConfig = z.output<typeof sourceConfigSchema>;
+
+/** The settings of what reads into one model version. */
+export interface BoundSource extends SourceConfig {
+  version: string;
+}
+
+/** Whether the settings name the version; where they do not, the source feeds each one. */
+export function isBound(source: SourceConfig): source is BoundSource {
+  return source.version !== undefined;
+}
 
 /** The topic that the dead letters of a topic go to, where the setting names one. */
 export function deadLetterTopicOf(

@@ -7,19 +7,23 @@ import type { SourceConfig } from './source-config.ts';
  * Whether what a source's records say is what the prompt of its model version reads, so that a
  * misspelt field is found before the first record and not in the vectors. Throws BAD_CONFIG.
  */
-export function checkSourceFields(
+export function checkSourceFields(source: SourceConfig, target: ModelVersion): void {
+  const misfit = misfitOf(source, target);
+  if (misfit !== undefined) throw new TidemarkError('BAD_CONFIG', misfit);
+}
+
+/** In which way they are not; undefined where they are. */
+export function misfitOf(
   { name, content, feature_view, mappings }: SourceConfig,
   { version, model }: ModelVersion,
-): void {
-  if (content !== 'fields' || model === undefined) return;
+): string | undefined {
+  if (content !== 'fields' || model === undefined) return undefined;
   for (const [topic, mapping] of Object.entries(mappings)) {
     const wrong = wrongIn(mapping, model.prompt);
     if (wrong === undefined) continue;
-    throw new TidemarkError(
-      'BAD_CONFIG',
-      `the source ${name} of ${feature_view}@${version}, topic ${topic}: ${wrong}`,
-    );
+    return `the source ${name} of ${feature_view}@${version}, topic ${topic}: ${wrong}`;
   }
+  return undefined;
 }
 
 function wrongIn(

@@ -19,9 +19,14 @@ const config = sourceConfigSchema.parse({
 });
 
 /** Commits dead letters as the source does: with the offset after them. */
-async function read(store: Store, partition: number, values: readonly string[]): Promise<void> {
+async function read(
+  store: Store,
+  partition: number,
+  values: readonly string[],
+  version = 'v1',
+): Promise<void> {
   const at = { source: 's', topic: 't', partition };
-  const expected = store.version('job', 'v1').offsets.next(at);
+  const expected = store.version('job', version).offsets.next(at);
   const start = Number(expected ?? 0n);
   const deadLetters = values.map((value, index): DeadLetter => ({
     position: { ...at, offset: start + index },
@@ -34,7 +39,7 @@ async function read(store: Store, partition: number, values: readonly string[]):
   }));
   const offset = { ...at, expected, next: BigInt(start + values.length) };
   const rows = new RevisionBatch(8, 0);
-  await store.commit('job', 'v1', { rows, deadLetters, offset });
+  await store.commit('job', version, { rows, deadLetters, offset });
 }
 
 function outboxOf(store: Store): LetterOutbox {
@@ -86,8 +91,35 @@ test('of a topic that was made anew they are published from the first offset on'
   const outbox = outboxOf(store);
   await (await outbox.next(10))!.acknowledge();
   expect(await outbox.next(10)).toBeUndefined();
-  await new Destination(store, config).publishLettersAgain({ topic: 't', partition: 0 });
+  await new Destination(store, { ...config, version: 'v1' }).publishLettersAgain({
+    topic: 't',
+    partition: 0,
+  });
   expect(textsOf(await outbox.next(10))).toEqual(['a', 'b']);
+});
+
+test('those of a source that feeds each version name it, and a version that is retired has none', async () => {
+  const store = testStore();
+  const { v1 } = store.catalogue.mustGetView('job').versions;
+  store.addVersion('job', { ...v1!, version: 'v2' });
+  await read(store, 0, ['a', 'b'], 'v1');
+  await read(store, 0, ['a', 'c'], 'v2');
+  const { version: _of, ...unbound } = config;
+  const outbox = new LetterOutbox(store, { ...unbound, dead_letter_topic: true });
+  expect(outbox.waiting()).toEqual({ records: 4 });
+  const said: string[] = [];
+  for (let turn = 0; turn < 2; turn++) {
+    const parcel = await outbox.next(1);
+    const [{ value, headers } = {}] = parcel!.messages;
+    said.push(`${String(headers!['tidemark-dlq-version'])} ${String(value)}`);
+    await parcel!.acknowledge();
+  }
+  expect(said.toSorted()).toEqual(['v1 a', 'v2 a']);
+  const parcels = [await outbox.next(1), await outbox.next(1)];
+  await store.retire('job', 'v2', {});
+  for (const parcel of parcels) await parcel!.acknowledge();
+  expect(outbox.waiting()).toEqual({ records: 0 });
+  expect(await outbox.next(10)).toBeUndefined();
 });
 
 test('while what was erased is still to be removed, none is published (A8)', async () => {

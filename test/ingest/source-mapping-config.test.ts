@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest';
 
-import { kafkaConnectionSchema, sourceConfigSchema } from '../../src/ingest/source-config.ts';
+import {
+  isBound,
+  kafkaConnectionSchema,
+  sourceConfigSchema,
+} from '../../src/ingest/source-config.ts';
 
 const SOURCE = {
   name: 'job-changes',
@@ -36,6 +40,13 @@ test('a source needs to say what it reads, into which version, and whose times i
     topics: ['job-postings'],
     mappings: { 'job-postings': MAPPING },
   });
+});
+
+test('a source of fields need not name a version: it feeds each one', () => {
+  const { version, ...source } = SOURCE;
+  expect(sourceConfigSchema.parse(source).version).toBeUndefined();
+  expect(isBound(sourceConfigSchema.parse(source))).toBe(false);
+  expect(isBound(sourceConfigSchema.parse({ ...source, version }))).toBe(true);
 });
 
 test('a topic may have settings of its own over those of its source', () => {
@@ -80,6 +91,12 @@ test.each([
   [{ topics: [{ topic: 'a', vector: 'v' }] }, 'topics.0.vector: expected none'],
   [{ topics: [{ topic: 'a', from: 'end' }] }, 'topics.0: Unrecognized key: "from"'],
   [{ version: 'v 1' }, 'version: expected the name of a model version'],
+  [{ version: 'current' }, 'version: expected the name of a model version, which is no alias'],
+  [{ version: 'candidate' }, 'version: expected the name of a model version, which is no alias'],
+  [
+    { version: undefined, content: 'vector' },
+    'version: expected the model version that made the vectors, since the content is vector',
+  ],
   [{ feature_view: 'job@v1' }, 'feature_view: expected the name of a feature view'],
   [{ entity_id: 'after..id' }, 'entity_id: expected the name of a field'],
   [{ max_value_bytes: 0 }, 'max_value_bytes: Too small: expected number to be >=1'],

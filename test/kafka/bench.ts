@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest';
 
 import { systemClock } from '../../src/ground/time.ts';
 import { KafkaSource, type SourceOptions } from '../../src/ingest/kafka/source.ts';
-import { type SourceConfig, sourceConfigSchema } from '../../src/ingest/source-config.ts';
+import { type BoundSource, sourceConfigSchema } from '../../src/ingest/source-config.ts';
 import type { Change } from '../../src/store/change-log.ts';
 import { type Dtype, numbersOf } from '../../src/store/dtype.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
@@ -98,17 +98,19 @@ export class Bench {
   }
 }
 
-function sourceOf(config: { topics: string[] }): SourceConfig {
-  return sourceConfigSchema.parse({
+function sourceOf(config: { topics: string[]; version?: string }): BoundSource {
+  const { version = 'v1', ...rest } = config;
+  const parsed = sourceConfigSchema.parse({
     name: 's',
     feature_view: 'job',
-    version: 'v1',
+    version,
     content: 'vector',
     known_timestamp: 'record',
     // Test files run side by side, and a group is one source's alone.
     group_prefix: config.topics[0],
-    ...config,
+    ...rest,
   });
+  return { ...parsed, version };
 }
 
 /** A JSON message: entity `id` has this vector at the moment `at`. */

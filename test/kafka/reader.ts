@@ -9,16 +9,17 @@ import { openStore } from '../../src/store/store.ts';
  */
 const [directory, broker, topic] = process.argv.slice(2) as [string, string, string];
 const log = { debug() {}, info() {}, warn() {}, error() {} };
+const config = sourceConfigSchema.parse({
+  name: 's',
+  feature_view: 'job',
+  version: 'v1',
+  content: 'vector',
+  known_timestamp: 'record',
+  topics: [topic],
+  group_prefix: topic,
+});
 const source = new KafkaSource({
-  config: sourceConfigSchema.parse({
-    name: 's',
-    feature_view: 'job',
-    version: 'v1',
-    content: 'vector',
-    known_timestamp: 'record',
-    topics: [topic],
-    group_prefix: topic,
-  }),
+  config: { ...config, version: 'v1' },
   connection: { brokers: [broker], ssl: false },
   store: openStore(directory, systemClock),
   futureSkewMax: 300_000_000,

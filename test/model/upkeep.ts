@@ -8,6 +8,9 @@ import type { Fact } from './naive.ts';
 import type { Target } from './target.ts';
 import type { World } from './world.ts';
 
+/** How a compaction ends whose version is gone, or its view, or whose store closes. */
+const ENDS = new Set<unknown>(['VIEW_NOT_FOUND', 'VERSION_NOT_FOUND', 'SHUTTING_DOWN']);
+
 /** Begins to compact; the world's `settle` waits for it. */
 export function compact(world: World, target: Target): Promise<Compaction | undefined> {
   const { naive } = target;
@@ -22,7 +25,7 @@ export function compact(world: World, target: Target): Promise<Compaction | unde
     } catch (error) {
       // The version went, or the store was closed, meanwhile.
       const code = error instanceof TidemarkError ? error.code : undefined;
-      if (code === 'VERSION_NOT_FOUND' || code === 'SHUTTING_DOWN') return undefined;
+      if (ENDS.has(code)) return undefined;
       throw error;
     } finally {
       target.compacting--;

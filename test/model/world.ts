@@ -24,6 +24,8 @@ export interface NaiveView {
   previous: string | undefined;
 }
 
+const FLIPS = new Set(['promoted', 'rolled_back']);
+
 /** Names of versions that may come beside the first one, and again when they are gone. */
 const MORE_VERSIONS = [
   { version: 'v2', dim: 5 },
@@ -197,9 +199,14 @@ export class World {
     await retiring;
   }
 
+  /** From its own seq on, whatever else was changed at once. */
   private noteReign(name: string, current: string): void {
     const { reigns } = this.views.get(name)!;
-    reigns.push({ seq: this.store.catalogue.lastEvent(), current });
+    const flips = this.store.catalogue.history(name).filter(({ type }) => FLIPS.has(type));
+    const { seq } = flips.at(-1)!;
+    expect(seq).toBeGreaterThan(reigns.at(-1)!.seq);
+    expect(seq).toBeLessThanOrEqual(this.store.snapshot);
+    reigns.push({ seq, current });
     this.snapshots.push(this.store.snapshot);
   }
 

@@ -27,11 +27,11 @@ export function promoteCommand(cli: Cli): Command {
         else cli.output.printTable(GATE_HEADS, gates.gates.map(gateRow));
         return;
       }
-      const { force, keep, reason } = options;
+      const { force, keep } = options;
       const promoted = await client.promoteVersion(view, version, {
         ...(force === true && { force }),
         ...(keep !== undefined && { keep: keep === 'forever' ? null : keep }),
-        ...(reason !== undefined && { reason }),
+        ...whyOf(options),
       });
       if (wantsJson(self)) return cli.output.printJson(promoted);
       const { aliases, kept_until, gates, snapshot } = promoted;
@@ -59,8 +59,8 @@ export function rollbackCommand(cli: Cli): Command {
     .description('Have the version answer again that did before the last promotion.')
     .argument('<view>', 'the feature view')
     .option('--reason <text>', 'why, for the history');
-  return withJson(withUrl(command)).action(async (view: string, why: Why, self: Command) => {
-    const answer = await clientOf(cli, self).rollBack(view, why);
+  return withJson(withUrl(command)).action(async (view: string, options: Why, self: Command) => {
+    const answer = await clientOf(cli, self).rollBack(view, whyOf(options));
     if (wantsJson(self)) return cli.output.printJson(answer);
     cli.output.print(
       `${view}@${answer.aliases.current} answers again, from snapshot ${answer.snapshot} on.`,
@@ -74,9 +74,9 @@ export function retireCommand(cli: Cli): Command {
     .description('Drop a model version with all that it holds, for good.')
     .argument('<view@version>', 'the version, which is not the current one')
     .option('--reason <text>', 'why, for the history');
-  return withJson(withUrl(command)).action(async (name: string, why: Why, self: Command) => {
+  return withJson(withUrl(command)).action(async (name: string, options: Why, self: Command) => {
     const { view, version } = versionOf(name);
-    const answer = await clientOf(cli, self).retire(view, version, why);
+    const answer = await clientOf(cli, self).retire(view, version, whyOf(options));
     if (wantsJson(self)) return cli.output.printJson(answer);
     cli.output.print(`${view}@${version} is gone.`);
   });
@@ -119,7 +119,13 @@ function gateRow(result: {
   message: string;
 }): Cell[] {
   const { gate, ok, value, bound, message } = result;
-  return [gate, ok ? 'yes' : 'NO', value ?? '', bound ?? '', message];
+  return [gate, ok ? 'yes' : 'NO', shown(value), bound ?? '', message];
+}
+
+/** To three digits, but for whole numbers. */
+function shown(value: number | null): Cell {
+  if (value === null) return '';
+  return Number.isInteger(value) ? value : Number(value.toPrecision(3));
 }
 
 /** Throws UsageError. */
@@ -127,4 +133,9 @@ function versionOf(name: string): { view: string; version: string } {
   const [view, version, ...more] = name.split('@');
   if (view && version && more.length === 0) return { view, version };
   throw new UsageError(`got ${JSON.stringify(name)}, expected view@version, such as job@v2`);
+}
+
+/** Of options that have others with them, as where the server is. */
+function whyOf({ reason }: Why): Why {
+  return reason === undefined ? {} : { reason };
 }

@@ -15,6 +15,16 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+/** The log of a client; what it says of connections that are being closed is for nobody to act on. */
+export function clientLog(log: Log, stopping: AbortSignal): Log {
+  return {
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.info(fields, message),
+    warn: (fields, message) => log[stopping.aborted ? 'debug' : 'warn'](fields, message),
+    error: (fields, message) => log[stopping.aborted ? 'debug' : 'error'](fields, message),
+  };
+}
+
 /** The retries of one request. What lasts longer is the business of whoever supervises the client. */
 const RETRY = { initialRetryTime: 100, maxRetryTime: 1_000, retries: 5 };
 

@@ -6,22 +6,25 @@ import { lettersKey } from '../../store/drained.ts';
 import type { PartitionKey } from '../../store/keys.ts';
 import type { Store } from '../../store/store.ts';
 import { deadLetterTopicOf } from '../source-config.ts';
-import {
-  BATCH_BYTES,
-  type Outbox,
-  type Parcel,
-  storePosition,
-  type VersionName,
-} from './outbox.ts';
+import { BATCH_BYTES, type Outbox, type Parcel, storePosition } from './outbox.ts';
 
 /** Dead letters are as long as a record may be. */
 const LETTERS_PAGE = 16;
 
-export interface LetterOutboxConfig extends VersionName {
+export interface LetterOutboxConfig {
   /** The source's. */
   name: string;
+  feature_view: string;
+  /** Absent of a source that feeds each version. */
+  version?: string | undefined;
   /** True for a topic of the same name with `.dlq` after it. */
   dead_letter_topic: string | true;
+}
+
+/** A partition that is read into a model version. */
+interface LettersOf {
+  version: string;
+  key: PartitionKey;
 }
 
 /** The stored dead letters of a source, in the order of their offsets in each partition. */
@@ -42,32 +45,32 @@ export class LetterOutbox implements Outbox {
   }
 
   waiting(): { records: number } {
-    const { deadLetters } = this.files();
-    const counts = this.partitions().map((key) =>
-      deadLetters.countOfPartition(key, Number(this.position(key) ?? 0n)),
-    );
+    const counts = this.partitions().map((of) => {
+      const { deadLetters } = this.files(of);
+      return deadLetters.countOfPartition(of.key, Number(this.position(of) ?? 0n));
+    });
     return { records: counts.reduce((sum, count) => sum + count, 0) };
   }
 
   private read(limit: number): Parcel | undefined {
-    const { deadLetters, erasures } = this.files();
-    // What was erased is on its way out, and must not leave by this door.
-    if (!erasures.settled && !erasures.none) return undefined;
     const partitions = this.partitions();
     for (let at = 1; at <= partitions.length; at++) {
       const turn = (this.turn + at) % partitions.length;
-      const key = partitions[turn]!;
-      const position = this.position(key);
-      const letters = deadLetters.ofPartition(key, Number(position ?? 0n), limit);
+      const of = partitions[turn]!;
+      const { deadLetters, erasures } = this.files(of);
+      // What was erased is on its way out, and must not leave by this door.
+      if (!erasures.settled && !erasures.none) continue;
+      const position = this.position(of);
+      const letters = deadLetters.ofPartition(of.key, Number(position ?? 0n), limit);
       if (letters.length === 0) continue;
       this.turn = turn;
-      return this.parcelOf(key, position, letters);
+      return this.parcelOf(of, position, letters);
     }
     return undefined;
   }
 
   private parcelOf(
-    key: PartitionKey,
+    of: LettersOf,
     position: bigint | undefined,
     letters: readonly DeadLetter[],
   ): Parcel {
@@ -77,50 +80,61 @@ export class LetterOutbox implements Outbox {
     for (const letter of letters) {
       size += (letter.key?.byteLength ?? 0) + (letter.value?.byteLength ?? 0);
       if (messages.length > 0 && size > BATCH_BYTES) break;
-      messages.push(messageOf(letter));
+      messages.push(messageOf(letter, this.config.version === undefined ? of.version : undefined));
       next = letter.position.offset + 1;
     }
     return {
-      topic: deadLetterTopicOf(this.config.dead_letter_topic, key.topic)!,
+      topic: deadLetterTopicOf(this.config.dead_letter_topic, of.key.topic)!,
       messages,
       acknowledge: async () => {
-        await storePosition(this.store, this.config, lettersKey(key), position, BigInt(next));
+        const { feature_view } = this.config;
+        // One that was retired meanwhile has nothing to keep.
+        if (!this.versions().includes(of.version)) return;
+        const name = { feature_view, version: of.version };
+        await storePosition(this.store, name, lettersKey(of.key), position, BigInt(next));
       },
     };
   }
 
-  private files() {
-    return this.store.version(this.config.feature_view, this.config.version);
+  private versions(): string[] {
+    const { feature_view, version } = this.config;
+    if (version !== undefined) return [version];
+    return Object.keys(this.store.catalogue.mustGetView(feature_view).versions);
+  }
+
+  private files({ version }: Pick<LettersOf, 'version'>) {
+    return this.store.version(this.config.feature_view, version);
   }
 
   /** Those that the source has read: every dead letter came with an offset. */
-  private partitions(): PartitionKey[] {
-    const { environment, offsets } = this.files();
-    environment.refresh();
-    return offsets.all().flatMap(({ key }) => (key.source === this.config.name ? [key] : []));
+  private partitions(): LettersOf[] {
+    return this.versions().flatMap((version) => {
+      const { environment, offsets } = this.files({ version });
+      environment.refresh();
+      return offsets
+        .all()
+        .flatMap(({ key }) => (key.source === this.config.name ? [{ version, key }] : []));
+    });
   }
 
-  private position(key: PartitionKey): bigint | undefined {
-    return this.files().offsets.next(lettersKey(key));
+  private position(of: LettersOf): bigint | undefined {
+    return this.files(of).offsets.next(lettersKey(of.key));
   }
 }
 
 /** The record as it came, with the reason in headers beside its own. */
-function messageOf({
-  position,
-  key,
-  value,
-  headers,
-  timestamp,
-  reason,
-  message,
-}: DeadLetter): Message {
+function messageOf(
+  { position, key, value, headers, timestamp, reason, message }: DeadLetter,
+  version: string | undefined,
+): Message {
   const own = Object.entries(headers).map(([name, given]) => [name, headerOf(given)] as const);
   const all: IHeaders = Object.fromEntries(own);
   all['tidemark-dlq-source'] = position.source;
   all['tidemark-dlq-topic'] = position.topic;
   all['tidemark-dlq-partition'] = String(position.partition);
   all['tidemark-dlq-offset'] = String(position.offset);
+  // The same record may be a dead letter of another version too.
+  if (version !== undefined) all['tidemark-dlq-version'] = version;
   // A record need not have one, or one that is a time.
   if (timestamp >= 0 && isMicros(timestamp)) {
     all['tidemark-dlq-timestamp'] = formatInstant(timestamp);

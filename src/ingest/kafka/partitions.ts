@@ -1,15 +1,21 @@
 import type { BrokerView } from './broker-view.ts';
 import { type LossParts, mindDataLoss } from './data-loss.ts';
-import { Position } from './position.ts';
+import { type HeldOffsets, Position } from './position.ts';
 
 interface PartitionsParts extends LossParts {
-  config: LossParts['config'] & { topics: string[]; from: 'beginning' | 'end' };
+  config: LossParts['config'] & { topics: string[] };
+  /** Where topics begin that were never read. */
+  from: 'beginning' | 'end';
+  /** Whether it is stored at once, before the first record, where a partition is begun. */
+  keepsStart: boolean;
 }
 
 /** The partitions of a source's topics, and how far each has been read. */
 export class Partitions {
   /** Those that this member of the group holds. */
   readonly assigned = new Set<Position>();
+  /** True once it is known of every partition where it is to be read. */
+  isLocated = false;
   private all = new Map<string, Position>();
   private parts: PartitionsParts;
 
@@ -51,17 +57,42 @@ export class Partitions {
   async locate(view: BrokerView): Promise<void> {
     const { config, destination } = this.parts;
     for (const topic of config.topics) {
-      for (const [partition, held] of await view.heldOffsets(topic)) {
+      const held = await view.heldOffsets(topic);
+      const found = Array.from(held, ([partition, offsets]) => {
         const stored = destination.nextOffset(topic, partition);
-        const position = new Position(topic, partition, stored, held);
+        const position = new Position(topic, partition, stored, offsets);
         this.all.set(`${topic}/${partition}`, position);
-        if (stored === undefined && config.from === 'end') {
-          // Stored at once: after a crash this is still where the source began.
-          await destination.advance(position, undefined, held.high);
-          position.resume(held.high);
-        }
-        await mindDataLoss(this.parts, position, held);
+        return { position, offsets, first: destination.firstOffset(topic, partition) };
+      });
+      // Partitions that are added to a topic are read from their first record.
+      const isNew = found.every(({ position, first }) => (position.stored ?? first) === undefined);
+      // Asked for in one turn, so that a crash leaves all of them or none.
+      await Promise.all(
+        found.map(async ({ position, offsets, first }) => {
+          if (position.stored === undefined) await this.begin(position, offsets, first, isNew);
+        }),
+      );
+      for (const { position, offsets } of found) {
+        await mindDataLoss(this.parts, position, offsets);
       }
     }
+    this.isLocated = true;
+  }
+
+  /** Stored at once: after a crash this is still where the source began. */
+  private async begin(
+    position: Position,
+    { low, high }: HeldOffsets,
+    known: bigint | undefined,
+    isNew: boolean,
+  ): Promise<void> {
+    const { destination, from, keepsStart } = this.parts;
+    const isAtEnd = isNew && from === 'end';
+    const first = known ?? (isAtEnd ? high : low);
+    if (known === undefined && (isAtEnd || keepsStart)) await destination.begin(position, first);
+    // Else the first commit does: a clean start is wherever the log begins by then.
+    if (!isAtEnd && first <= low) return;
+    await destination.advance(position, undefined, first);
+    position.resume(first);
   }
 }

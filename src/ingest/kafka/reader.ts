@@ -163,7 +163,8 @@ export class Reader {
     const at = [{ topic, partitions: [partition] }];
     position.isRecovering = true;
     try {
-      if (isHalting(reason)) throw reason;
+      // Of a version that is gone nothing is to be tried again.
+      if (isHalting(reason) || this.parts.destination.isGone) throw reason;
       consumer.pause(at);
       await line?.settle();
       await this.waitAfter(reason, position);

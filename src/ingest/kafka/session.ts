@@ -50,6 +50,11 @@ export interface Pace {
 
 export interface SessionParts extends ReaderParts {
   config: SourceConfig;
+  /** See `Partitions`. */
+  from: SourceConfig['from'];
+  keepsStart: boolean;
+  /** Called when it is stored where every partition begins. */
+  located: () => void;
   client: Kafka;
   groupId: string;
   pace: Pace;
@@ -131,6 +136,7 @@ export class Session {
   private async open(): Promise<void> {
     const { config } = this.parts;
     await this.partitions.locate(this.view);
+    this.parts.located();
     this.listen();
     await this.consumer.connect();
     // Only a partition that was never read, or that shrank, is ever read where this says.

@@ -8,18 +8,29 @@ import { namesSchemas } from '../formats/encodings.ts';
 import { SchemaRegistry } from '../formats/schema-registry.ts';
 import { compileMapping } from '../mapping.ts';
 import { type Prepare, vectorPreparer } from '../prepare.ts';
-import type { KafkaConnection, SourceConfig } from '../source-config.ts';
+import type { BoundSource, KafkaConnection } from '../source-config.ts';
 import { checkSourceFields } from '../source-fields.ts';
 import type { SourceRecord } from '../source-record.ts';
 import { buildChunk, type Chunk } from './chunk.ts';
-import { createClient, type Log } from './client.ts';
+import { clientLog, createClient, type Log } from './client.ts';
 import { newCounters, type SourceCounters } from './counters.ts';
 import { Destination } from './destination.ts';
+import type { Position } from './position.ts';
 import { endOf, type SessionEnd, SourceHalted } from './session-end.ts';
 import { type Pace, Session } from './session.ts';
 
+/** What a reader goes by that its source has for one version of several. */
+interface OfVersion {
+  /** Where topics begin that it has never read. */
+  from(target: ModelVersion): BoundSource['from'];
+  /** False once its version is gone for good: then it ends, and that is nobody's fault. */
+  isLive(): boolean;
+}
+
 export interface SourceOptions {
-  config: SourceConfig;
+  config: BoundSource;
+  /** Absent where the settings name the version: it is waited for then. */
+  ofVersion?: OfVersion;
   connection: KafkaConnection;
   store: Store;
   /** How far a time may be ahead of what it may not be ahead of, µs (A13). */
@@ -48,6 +59,19 @@ interface PartitionStatus {
   lag_seconds: number;
 }
 
+/** How far a partition has been read, as stored. */
+export interface StoredPosition {
+  topic: string;
+  partition: number;
+  /**
+   * Where it was begun. Undefined where that was not stored, as of a source that began with the
+   * topic, or that went on from what another server had read.
+   */
+  first: bigint | undefined;
+  /** The next offset to read; undefined before the first commit. */
+  next: bigint | undefined;
+}
+
 export interface SourceStatus {
   name: string;
   state: SourceState;
@@ -71,6 +95,7 @@ export class KafkaSource {
   private session: Session | undefined;
   private stopping = new AbortController();
   private running: Promise<void> | undefined;
+  private firstLocated = Promise.withResolvers<void>();
   /** Why the last session that did not end well did. */
   private end: Exclude<SessionEnd, { kind: 'stopped' }> | undefined;
 
@@ -97,12 +122,9 @@ export class KafkaSource {
   }
 
   status(): SourceStatus {
-    const { name } = this.options.config;
+    const { name } = this;
     const now = this.options.store.clock();
-    const positions = [...(this.session?.partitions.values() ?? [])].toSorted(
-      (a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition,
-    );
-    const partitions = positions.map((position) => ({
+    const partitions = this.inOrder().map((position) => ({
       topic: position.topic,
       partition: position.partition,
       next_offset: position.stored === undefined ? null : Number(position.stored),
@@ -113,8 +135,31 @@ export class KafkaSource {
     return { name, ...this.state(), partitions };
   }
 
-  get config(): SourceConfig {
+  get config(): BoundSource {
     return this.options.config;
+  }
+
+  /** What logs, checks and metrics call it: the source, and the version where it has several. */
+  get name(): string {
+    const { name, version } = this.options.config;
+    return this.options.ofVersion === undefined ? name : `${name}@${version}`;
+  }
+
+  /** Resolves when it is stored where every partition begins, as `positions` says from then on. */
+  async positioned(): Promise<void> {
+    await this.firstLocated.promise;
+  }
+
+  /** Undefined before that, and while it looks for its partitions anew. Throws as the store does. */
+  positions(): StoredPosition[] | undefined {
+    if (this.session?.partitions.isLocated !== true) return undefined;
+    const destination = new Destination(this.options.store, this.config);
+    return this.inOrder().map(({ topic, partition }) => ({
+      topic,
+      partition,
+      first: destination.firstOffset(topic, partition),
+      next: destination.nextOffset(topic, partition),
+    }));
   }
 
   /**
@@ -129,6 +174,12 @@ export class KafkaSource {
     return await buildChunk(parts, records, store.clock());
   }
 
+  private inOrder(): Position[] {
+    return [...(this.session?.partitions.values() ?? [])].toSorted(
+      (a, b) => a.topic.localeCompare(b.topic) || a.partition - b.partition,
+    );
+  }
+
   private state(): { state: SourceState; message?: string } {
     if (this.end?.kind === 'halted') return { state: 'halted', message: this.end.message };
     if (this.stopping.signal.aborted || this.running === undefined) return { state: 'stopped' };
@@ -140,22 +191,22 @@ export class KafkaSource {
 
   /** Session after session, with longer breaks between those that never got as far as reading. */
   private async run(): Promise<void> {
-    const { log, config } = this.options;
+    const { log, ofVersion } = this.options;
     const pace = { ...PACE, ...this.options.pace };
     let wait = pace.retry;
     while (!this.stopping.signal.aborted) {
       const before = this.session;
       const end = await this.runSession(pace);
       const hasJoined = this.session !== before && this.session?.hasJoined === true;
-      if (end.kind === 'stopped') return;
+      if (end.kind === 'stopped' || ofVersion?.isLive() === false) return;
       this.end = end;
       if (end.kind === 'halted') {
-        log.error({ source: config.name }, `the source is halted: ${end.message}`);
+        log.error({ source: this.name }, `the source is halted: ${end.message}`);
         return;
       }
       // What never came as far as reading, for want of a view or a broker, did not crash.
       if (hasJoined) this.counters.crashes++;
-      log.warn({ source: config.name }, `the source starts again: ${end.message}`);
+      log.warn({ source: this.name }, `the source starts again: ${end.message}`);
       wait = hasJoined ? pace.retry : Math.min(wait * 2, pace.retryLongest);
       await delay(wait, undefined, { signal: this.stopping.signal }).catch(() => {});
     }
@@ -163,7 +214,7 @@ export class KafkaSource {
 
   private async runSession(pace: Pace): Promise<SessionEnd> {
     const { config, connection, store, futureSkewMax, log } = this.options;
-    const { preparer = vectorPreparer } = this.options;
+    const { preparer = vectorPreparer, ofVersion } = this.options;
     try {
       // The view may be made, or made anew, while the source waits for it.
       const destination = new Destination(store, config);
@@ -174,7 +225,11 @@ export class KafkaSource {
       );
       this.session = new Session({
         config,
-        client: createClient(connection, groupId, log),
+        from: ofVersion?.from(target) ?? config.from,
+        // Which version is the current one may be another when it starts again.
+        keepsStart: ofVersion !== undefined,
+        located: () => this.firstLocated.resolve(),
+        client: createClient(connection, groupId, clientLog(log, this.stopping.signal)),
         groupId,
         destination,
         map: compileMapping(config, target, futureSkewMax, this.schemas),
@@ -192,7 +247,7 @@ export class KafkaSource {
 }
 
 /** What a person must mend is not tried again. */
-function requireFields(config: SourceConfig, target: ModelVersion): void {
+function requireFields(config: BoundSource, target: ModelVersion): void {
   try {
     checkSourceFields(config, target);
   } catch (error) {
