@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 
-import type { Readiness } from './api/deps.ts';
+import type { Deps, Readiness } from './api/deps.ts';
 import { listen } from './api/listen.ts';
 import { buildServer } from './api/server.ts';
 import type { Config } from './config.ts';
 import { TidemarkError } from './ground/errors.ts';
 import { letHeapGrow } from './ground/heap.ts';
 import { MICROS_PER_MILLI, systemClock } from './ground/time.ts';
+import { Backfills } from './ingest/backfill/backfills.ts';
 import { embedTexts } from './ingest/embed-texts.ts';
 import { Embedders } from './ingest/embedders.ts';
 import { Follower } from './ingest/follow/follower.ts';
@@ -21,12 +22,15 @@ import { EmbedMetrics } from './ingest/inference/metrics.ts';
 import { probeProvider, type ProviderInfo } from './ingest/inference/provider.ts';
 import { addSinkMetrics } from './ingest/kafka/sink-metrics.ts';
 import { Sinks } from './ingest/kafka/sinks.ts';
-import { KafkaSource } from './ingest/kafka/source.ts';
+import { Sources } from './ingest/kafka/source-set.ts';
 import { addIngestMetrics } from './ingest/metrics.ts';
 import { Pipeline } from './ingest/pipeline.ts';
 import { replayLetters } from './ingest/replay.ts';
 import { deadLetterTopicOf } from './ingest/source-config.ts';
+import { Drift } from './rollout/drift.ts';
+import { Gates } from './rollout/gates.ts';
 import { Retirement } from './rollout/retirement.ts';
+import { Shadow } from './rollout/shadow.ts';
 import type { MadeBy } from './store/golden.ts';
 import { openStore, type Store } from './store/store.ts';
 import { ColdWatch } from './timetravel/cold/cold-watch.ts';
@@ -35,6 +39,7 @@ import { Exports } from './timetravel/exports/exports.ts';
 import { JoinPool } from './timetravel/join/pool.ts';
 import { runJoin, windowLimits } from './timetravel/join/run.ts';
 import { SkewCheck } from './timetravel/skew.ts';
+import { readTable } from './timetravel/table/table.ts';
 import { Upkeep } from './upkeep.ts';
 
 /** How a server is reached that is one process of several: by those beside it alone. */
@@ -105,19 +110,14 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     textCharsMax: config.inference.text_chars,
   });
   const futureSkewMax = Math.round(config.max_future_skew_seconds * 1e6);
-  const sources = config.sources.map(
-    (source) =>
-      new KafkaSource({
-        config: source,
-        connection: config.kafka!,
-        store,
-        futureSkewMax,
-        log: logger,
-        ...(source.content === 'fields' && {
-          preparer: (version) => pipeline.preparer(source.feature_view, version),
-        }),
-      }),
-  );
+  const sources = new Sources({
+    configs: config.sources,
+    connection: config.kafka,
+    store,
+    futureSkewMax,
+    log: logger,
+    preparer: (view, version) => pipeline.preparer(view, version),
+  });
   addIngestMetrics(registry, sources, pipeline);
   const sinks = new Sinks(store, config, logger);
   addSinkMetrics(registry, sinks.all);
@@ -143,6 +143,17 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     passed,
     log: logger,
   });
+  const backfills = new Backfills({
+    root: join(config.data, 'backfills'),
+    store,
+    pipeline,
+    readFile: readTable,
+    sources: config.sources,
+    futureSkewMax,
+    random: Math.random,
+    passed,
+    log: logger,
+  });
   const retirement = new Retirement({
     store,
     isBound: (view, version) =>
@@ -151,8 +162,10 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
       ),
     log: logger,
   });
-  const upkeep = new Upkeep(store, config.maintenance, logger, passed, async () => {
-    await retirement.round();
+  const drift = new Drift({ store, bounds: config.promotion, log: logger });
+  const upkeep = new Upkeep(store, config.maintenance, logger, passed, async (isClockAhead) => {
+    await drift.round();
+    if (!isClockAhead) await retirement.round();
     await exports.tidy();
   });
   upkeep.addMetrics(registry);
@@ -166,21 +179,48 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
   });
   const coldWatch = new ColdWatch(() => process.resourceUsage(), passed);
   const prefetch = new Prefetch(coldWatch);
+  const shadow = new Shadow({
+    store,
+    sample: config.shadow.sample,
+    queueMax: config.shadow.queue,
+    random: Math.random,
+    prefetch,
+  });
+  const embed: Deps['embed'] = async ({ model, texts, dimensions, signal }) => {
+    const name = 'name' in model ? model.name : await pipeline.modelName(model.view, model.version);
+    const found = await embedders.find(name);
+    const { text_chars: charsMax } = config.inference;
+    return embedTexts({ name, ...found }, texts, dimensions, charsMax, signal);
+  };
+  const gates = new Gates({
+    store,
+    bounds: config.promotion,
+    backlogOf: (view, version) => {
+      const { records, isKnown, behind } = sources.backlogOf(view, version);
+      const texts = pipeline.pending.count(view, version);
+      return {
+        waiting: isKnown ? records + texts : undefined,
+        message: `${records} records to read${named(behind)}, ${texts} texts to embed`,
+      };
+    },
+    embed: async (view, version, texts, signal) => {
+      const asked = { model: { view, version }, texts, dimensions: undefined, signal };
+      return (await embed(asked)).vectors;
+    },
+    random: Math.random,
+  });
   const server = await buildServer({
     store,
     prefetch,
     ...(config.skew_check.sample > 0 && { skew }),
+    // Beside workers no lookup comes here.
+    ...(config.shadow.sample > 0 && backstage === undefined && { shadow }),
+    drift,
     limits: config.limits,
     bindModel: async (model) => pipeline.bind(model),
     addTexts: async (view, version, batch, records, signal) =>
       pipeline.addRecords(view, version, batch, records, { lane: 'rest', signal }),
-    embed: async ({ model, texts, dimensions, signal }) => {
-      const name =
-        'name' in model ? model.name : await pipeline.modelName(model.view, model.version);
-      const found = await embedders.find(name);
-      const { text_chars: charsMax } = config.inference;
-      return embedTexts({ name, ...found }, texts, dimensions, charsMax, signal);
-    },
+    embed,
     pendingOf: (view, version) => pipeline.pending.of(view, version),
     readiness: () =>
       readiness(
@@ -193,8 +233,8 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
         follower,
         config.follow_max_lag_seconds,
       ),
-    checkGates: async () => [],
-    replayLetters: (at, letters) => replayLetters(store, sources, at, letters),
+    checkGates: async (view, version, signal) => gates.check(view, version, signal),
+    replayLetters: (at, letters) => replayLetters(store, sources.readers, at, letters),
     sinkTopics: sinkTopicsOf(config),
     promote: async () => {
       await (follower ?? store.replica).promote(Math.random);
@@ -204,6 +244,8 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     compacted: (outcome) => upkeep.noteAsked(outcome),
     joinPool,
     exports,
+    backfills,
+    backfillDirectories: config.backfill.directories,
     spineDirectories: spine_directories,
     backupDirectories: config.backup.directories,
     maxFutureSkew: futureSkewMax,
@@ -221,21 +263,26 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
         });
       }
     }
-    for (const source of sources) source.start();
+    sources.start();
     sinks.start();
+    backfills.start().catch((error: unknown) => {
+      logger.error({ err: error }, 'the backfills cannot be read');
+    });
   }
 
   async function close(): Promise<void> {
     upkeep.stop();
+    drift.stop();
     // A request that waits for a compaction or a backup would hold the server up.
     await store.maintenance.close();
     await server.close();
     await follower?.stop();
-    await Promise.all([...sources.map(async (source) => source.stop()), sinks.stop()]);
+    await Promise.all([sources.stop(), sinks.stop(), backfills.stop()]);
     await embedders.close();
     coldWatch.stop();
     await prefetch.close();
     skew.stop();
+    shadow.stop();
     await exports.stop();
     await joinPool.close();
     await store.close();
@@ -264,6 +311,11 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
   }
 }
 
+/** Who is behind, in words. */
+function named(sources: readonly string[]): string {
+  return sources.length === 0 ? '' : ` (${sources.join(', ')})`;
+}
+
 /** More threads than that would be for joins what lookups need. */
 const THREADS_MAX = 4;
 
@@ -287,10 +339,17 @@ function passed(): number {
   return performance.now() * MICROS_PER_MILLI;
 }
 
-/** The models that versions of the catalogue are bound to. */
-function modelsOf(store: Store): Set<string> {
-  const versions = store.catalogue.views().flatMap((view) => Object.values(view.versions));
-  return new Set(versions.flatMap(({ model }) => model?.name ?? []));
+/** The models that versions of the catalogue are bound to, and those of versions that are current. */
+function modelsOf({ catalogue }: Store): { all: Set<string>; current: Set<string> } {
+  const [all, current] = [new Set<string>(), new Set<string>()];
+  for (const { versions, aliases } of catalogue.views()) {
+    for (const { version, model } of Object.values(versions)) {
+      if (model === undefined) continue;
+      all.add(model.name);
+      if (version === aliases.current) current.add(model.name);
+    }
+  }
+  return { all, current };
 }
 
 /** Throws READ_ONLY_REPLICA, with the store closed. */
@@ -315,7 +374,7 @@ function readiness(
   embedders: Embedders,
   { provider, device }: ProviderInfo,
   golden: GoldenCheck,
-  sources: readonly KafkaSource[],
+  sources: Sources,
   sinks: Sinks,
   follower: Follower | undefined,
   maxLagSeconds: number,
@@ -332,9 +391,12 @@ function readiness(
     return { ready: Object.values(checks).every(({ ok }) => ok), checks };
   }
   const inUse = modelsOf(store);
+  /** What is done for a version that few or none ask is looked at, and holds up no request. */
+  const beside = new Set<string>();
   for (const { name, state, message: why, circuit } of embedders.states()) {
     // A model that somebody only asked for is not what the server is there for.
-    if (!inUse.has(name)) continue;
+    if (!inUse.all.has(name)) continue;
+    if (!inUse.current.has(name)) beside.add(`model ${name}`);
     const { cosine, drift } = golden.stateOf(name) ?? {};
     checks[`model ${name}`] = {
       ok: state === 'warm' && drift === undefined,
@@ -345,8 +407,8 @@ function readiness(
       ...(why !== undefined && { message: why }),
     };
   }
-  for (const source of sources) {
-    const { name, state, message: why, partitions } = source.status();
+  for (const { name, state, message: why, partitions, isBeside } of sources.statuses()) {
+    if (isBeside) beside.add(`source ${name}`);
     checks[`source ${name}`] = {
       ok: state === 'running',
       state,
@@ -363,5 +425,6 @@ function readiness(
       ...sink.waiting(),
     };
   }
-  return { ready: Object.values(checks).every(({ ok }) => ok), checks };
+  const vital = Object.keys(checks).filter((name) => !beside.has(name));
+  return { ready: vital.every((name) => checks[name]!.ok), checks };
 }

@@ -68,6 +68,7 @@ async function* frames(
     // What the catalogue lost since is no longer among the changes: it is told first.
     for (let events = news.read(); events.length > 0; events = news.read()) {
       made.push(...events.map((event) => encodeFrame({ type: 'event', event })));
+      if (events.some(({ type }) => type === 'erased')) encoder.forgetTexts();
     }
     for (const item of page.items) {
       if ('changes' in item) {

@@ -5,6 +5,7 @@ export interface VersionCounts {
   entities: number;
   revisions: number;
   vectors: number;
+  kept_input_bytes: number;
   file_bytes: number;
 }
 
@@ -13,8 +14,10 @@ export function countsOf(store: Store, view: string, version: string): VersionCo
   try {
     const opened = store.version(view, version);
     const { entities, revisions } = opened.counters();
+    const vectors = opened.vectors.count();
+    const kept_input_bytes = opened.texts?.bytes() ?? 0;
     const file_bytes = opened.environment.bytes();
-    return { entities, revisions, vectors: opened.vectors.count(), file_bytes };
+    return { entities, revisions, vectors, kept_input_bytes, file_bytes };
   } catch (error) {
     if (error instanceof TidemarkError && error.code === 'VERSION_NOT_FOUND') return undefined;
     throw error;

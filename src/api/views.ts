@@ -9,6 +9,7 @@ import type { FeatureView, ModelBinding, ModelVersion } from '../store/catalogue
 import type { Store, ViewSettings } from '../store/store.ts';
 import { countsOf, type VersionCounts } from './counts.ts';
 import type { AskedModel, Deps } from './deps.ts';
+import { healthOf } from './health.ts';
 import { JSON_TYPE } from './media.ts';
 import type { ApiServer, Context } from './route.ts';
 import { answer, problems, viewName, viewRef } from './schemas/common.ts';
@@ -70,7 +71,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         const settings = settingsOf(existing, max_age, retention, history);
         if (!isDeepStrictEqual(settings, settingsOf(existing))) store.changeView(name, settings);
         if (settings.retention !== existing.retention) await holdRetention(store, name);
-        return reply.code(200).send(showView(store, store.catalogue.mustGetView(name)));
+        return reply.code(200).send(showView(context, store.catalogue.mustGetView(name)));
       }
       const view: FeatureView = {
         name,
@@ -83,7 +84,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
       };
       store.createView(view);
       await holdRetention(store, name);
-      return reply.code(201).send(showView(store, store.catalogue.mustGetView(name)));
+      return reply.code(201).send(showView(context, store.catalogue.mustGetView(name)));
     },
   );
 
@@ -123,10 +124,10 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
       const view = store.catalogue.mustGetView(name);
       if (Object.hasOwn(view.versions, version.version)) {
         requireSame(view, version, [], 'another name for another version');
-        return reply.code(200).send(showView(store, view));
+        return reply.code(200).send(showView(context, view));
       }
       store.addVersion(name, version);
-      return reply.code(201).send(showView(store, store.catalogue.mustGetView(name)));
+      return reply.code(201).send(showView(context, store.catalogue.mustGetView(name)));
     },
   );
 
@@ -141,7 +142,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         response: { 200: answer('By name.', featureViews), ...problems() },
       },
     },
-    async () => ({ feature_views: store.catalogue.views().map((view) => showView(store, view)) }),
+    async () => ({ feature_views: store.catalogue.views().map((view) => showView(context, view)) }),
   );
 
   server.get(
@@ -156,7 +157,7 @@ export async function viewRoutes(server: ApiServer, context: Context): Promise<v
         response: { 200: answer('The view as it is.', featureView), ...problems('VIEW_NOT_FOUND') },
       },
     },
-    async ({ params }) => showView(store, store.catalogue.mustGetView(params.view)),
+    async ({ params }) => showView(context, store.catalogue.mustGetView(params.view)),
   );
 
   server.delete(
@@ -268,9 +269,15 @@ function differenceOf(what: string, existing: unknown, asked: unknown): string[]
 }
 
 /** Of a version that is being dropped. */
-const NOTHING: VersionCounts = { entities: 0, revisions: 0, vectors: 0, file_bytes: 0 };
+const NOTHING: VersionCounts = {
+  entities: 0,
+  revisions: 0,
+  vectors: 0,
+  kept_input_bytes: 0,
+  file_bytes: 0,
+};
 
-function showView(store: Store, view: FeatureView): FeatureViewAnswer {
+function showView({ store, drift }: Deps, view: FeatureView): FeatureViewAnswer {
   const versions = Object.values(view.versions).map((version) => [
     version.version,
     {
@@ -280,6 +287,7 @@ function showView(store: Store, view: FeatureView): FeatureViewAnswer {
       kept_until: version.kept_until === undefined ? null : formatInstant(version.kept_until),
       model: version.model ?? null,
       ...(countsOf(store, view.name, version.version) ?? NOTHING),
+      health: healthOf(drift, view.name, version),
     },
   ]);
   return {

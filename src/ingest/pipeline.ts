@@ -2,9 +2,11 @@ import { hash } from 'node:crypto';
 
 import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
+import { Pace } from '../ground/pace.ts';
 import { DELETED, RevisionBatch } from '../store/batch.ts';
 import type { ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import { vectorBytes, writeMade } from '../store/dtype.ts';
+import { keepsInputs, packText } from '../store/texts.ts';
 import { Coalescer, type KeyedText } from './coalescer.ts';
 import { type AddedTexts, addEntityTexts, type TextRecord } from './entity-texts.ts';
 import { FieldChanges } from './field-changes.ts';
@@ -23,6 +25,9 @@ const NORMALISATION = 1;
 /** The key of all texts of which nothing is left. */
 const EMPTY = '';
 
+/** A text that has no vector yet. */
+type Waiting = KeyedText & { hash: Buffer };
+
 /** What a model is to read: a whole text, or fields that the version's prompt makes one of. */
 export type TextInput = { text: string } | { fields: Record<string, unknown> };
 
@@ -36,6 +41,12 @@ export interface PipelineCounts {
   repeated: number;
   /** Inputs that cannot be embedded. */
   rejected: number;
+}
+
+/** How inputs are to be embedded. */
+export interface AddOptions extends AskOptions {
+  /** What is counted of these inputs, beside what is counted of all. */
+  counts?: PipelineCounts | undefined;
 }
 
 export interface PipelineSettings {
@@ -85,6 +96,7 @@ export class Pipeline {
     name,
     prompt,
     empty_text,
+    keep_inputs,
   }: Omit<ModelBinding, 'fingerprint'>): Promise<{ binding: ModelBinding; dim: number }> {
     const compiled = prompt && compilePrompt(prompt);
     const { dim, fingerprint } = await this.settings.embedder(name, true);
@@ -95,6 +107,7 @@ export class Pipeline {
         fingerprint: fingerprintOf(fingerprint, compiled),
         ...(prompt && { prompt }),
         ...(empty_text && { empty_text }),
+        ...(keep_inputs && { keep_inputs }),
       },
     };
   }
@@ -111,55 +124,67 @@ export class Pipeline {
     version: ModelVersion,
     batch: RevisionBatch,
     inputs: readonly TextInput[],
-    options: AskOptions,
+    options: AddOptions,
   ): Promise<(number | TidemarkError)[]> {
+    const count = (fate: keyof PipelineCounts, inputsOfIt = 1): void => {
+      this.counts[fate] += inputsOfIt;
+      if (options.counts !== undefined) options.counts[fate] += inputsOfIt;
+    };
     const { embedder, prompt, fingerprint } = await this.modelOf(view, version);
+    const isKept = keepsInputs(version);
+    const pace = new Pace();
     const payloads = new Map<string, number | TidemarkError>([[EMPTY, DELETED]]);
-    const waiting: (KeyedText & { hash: Buffer })[] = [];
+    const waiting: Waiting[] = [];
     const keys = inputs.map((input): string | TidemarkError => {
       const text = this.textOf(input, prompt);
       if (text instanceof TidemarkError) {
         const isDelete = text.code === 'EMPTY_TEXT' && version.model?.empty_text === 'delete';
-        if (!isDelete) this.counts.rejected++;
+        if (!isDelete) count('rejected');
         return isDelete ? EMPTY : text;
       }
       const inputHash = hashInput(text);
       const key = `${fingerprint}${inputHash.toString('latin1')}`;
       if (payloads.has(key)) {
-        this.counts.repeated++;
+        count('repeated');
         return key;
       }
       payloads.set(key, DELETED);
       // With its bytes, since the pool may have forgotten it by the time of the commit.
       if (this.settings.copyPooled(view, version.version, inputHash, batch.nextPayload())) {
-        this.counts.pooled++;
-        payloads.set(key, batch.addFilled(inputHash));
+        count('pooled');
+        // Whoever has it in the pool has its text.
+        const kept = isKept ? packText(inputHash, text, 'plain') : undefined;
+        payloads.set(key, batch.addFilled(inputHash, kept));
         return key;
       }
       waiting.push({ hash: inputHash, key, text });
       return key;
     });
     /** A model may give numbers that are too large for the dtype: of that text alone (A14). */
-    const fill = (vector: Float32Array, inputHash: Buffer): number | TidemarkError => {
+    const fill = (
+      vector: Float32Array,
+      { hash: inputHash, text }: Waiting,
+    ): number | TidemarkError => {
       try {
         writeMade(vector, version.dim, version.dtype, batch.nextPayload());
-        return batch.addFilled(inputHash);
+        return batch.addFilled(inputHash, isKept ? packText(inputHash, text) : undefined);
       } catch (error) {
         if (error instanceof TidemarkError) return error;
         throw error;
       }
     };
     const { vectors, fresh } = await this.coalescer.embed(embedder, waiting, options);
-    this.counts.repeated += waiting.length - fresh;
-    this.counts.embedded += fresh;
-    for (const [at, { hash: inputHash, key }] of waiting.entries()) {
+    count('repeated', waiting.length - fresh);
+    count('embedded', fresh);
+    for (const [at, each] of waiting.entries()) {
       const vector = vectors[at]!;
-      payloads.set(key, vector instanceof TidemarkError ? vector : fill(vector, inputHash));
+      payloads.set(each.key, vector instanceof TidemarkError ? vector : fill(vector, each));
+      if (isKept) await pace.rest();
     }
     return keys.map((key) => {
       if (key instanceof TidemarkError) return key;
       const payload = payloads.get(key)!;
-      if (payload instanceof TidemarkError) this.counts.rejected++;
+      if (payload instanceof TidemarkError) count('rejected');
       return payload;
     });
   }
@@ -173,7 +198,7 @@ export class Pipeline {
     version: ModelVersion,
     batch: RevisionBatch,
     records: readonly TextRecord[],
-    options: AskOptions,
+    options: AddOptions,
   ): Promise<AddedTexts> {
     const name = `${view}@${version.version}`;
     const prompt = version.model?.prompt;
@@ -224,6 +249,18 @@ export class Pipeline {
       const { fields, release } = added;
       return { rows, rejected, skipped, release, ...(fields && { fields }) };
     };
+  }
+
+  /**
+   * The model of a version, and what it is given for an input, or why that is nothing.
+   * Throws NO_MODEL, MODEL_CHANGED, MODEL_DRIFTED, MODEL_UNAVAILABLE.
+   */
+  async reader(
+    view: string,
+    version: ModelVersion,
+  ): Promise<{ embedder: Embedder; read: (input: TextInput) => string | TidemarkError }> {
+    const { embedder, prompt } = await this.modelOf(view, version);
+    return { embedder, read: (input) => this.textOf(input, prompt) };
   }
 
   private textOf(input: TextInput, prompt: Prompt | undefined): string | TidemarkError {

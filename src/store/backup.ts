@@ -155,9 +155,8 @@ async function copyAll(
     for (const { store, files, goneUpTo, ...range } of versions) {
       const { view, version } = store;
       const { entity, versions: bound } = to.mustGetView(view);
-      const { dim, dtype } = bound[version]!;
       const ofView = erased.of(entity, view, () => false);
-      const fresh = new VersionFiles(to.folder(view, version), dim, dtype);
+      const fresh = new VersionFiles(to.folder(view, version), bound[version]!);
       try {
         const { entities, revisions } = await copyVersion(files, fresh, {
           ...range,

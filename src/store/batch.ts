@@ -5,9 +5,6 @@ import type { PartitionKey, SourcePosition } from './keys.ts';
 /** Bytes of the hash that names a model input: among 10⁹ inputs two collide with p < 10⁻²⁰. */
 export const HASH_BYTES = 16;
 
-/** Of one UTF-16 unit. */
-const UTF8_BYTES_MAX = 3;
-
 /** A payload number that stands for a delete. */
 export const DELETED = -1;
 
@@ -33,8 +30,8 @@ export class RevisionBatch {
   private bytes: Uint8Array;
   private hashes: (Uint8Array | undefined)[] = [];
   /** Of payloads whose inputs are kept. */
-  private texts: string[] = [];
-  private textUnits = 0;
+  private texts: Uint8Array[] = [];
+  private textBytes = 0;
 
   /**
    * `vectorBytes`: bytes of one vector of the version. `capacity`: payloads to make room for.
@@ -66,14 +63,14 @@ export class RevisionBatch {
   }
 
   /**
-   * Takes what `nextPayload` gave as a payload; with the hash of its input where it has one, and the
-   * text where the version keeps it.
+   * Takes what `nextPayload` gave as a payload; with the hash of its input where it has one, and what
+   * is stored of its text (see `packText`) where the version keeps it.
    */
-  addFilled(hash?: Uint8Array, text?: string): number {
+  addFilled(hash?: Uint8Array, text?: Uint8Array): number {
     this.hashes.push(hash);
     if (text !== undefined) {
       this.texts[this.payloadCount] = text;
-      this.textUnits += text.length;
+      this.textBytes += text.byteLength;
     }
     return this.payloadCount++;
   }
@@ -99,9 +96,9 @@ export class RevisionBatch {
     return bytes;
   }
 
-  /** Bytes of all payloads, and of their texts at most. */
+  /** Bytes of all payloads, and of their texts. */
   get payloadTotal(): number {
-    return this.payloadCount * this.vectorBytes + this.textUnits * UTF8_BYTES_MAX;
+    return this.payloadCount * this.vectorBytes + this.textBytes;
   }
 
   payloadBytes(payload: number): Uint8Array {
@@ -113,7 +110,7 @@ export class RevisionBatch {
     return this.hashes[payload];
   }
 
-  payloadText(payload: number): string | undefined {
+  payloadText(payload: number): Uint8Array | undefined {
     return this.texts[payload];
   }
 }

@@ -9,6 +9,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { excerpt } from '../ground/excerpt.ts';
 import type { Micros } from '../ground/time.ts';
 import { type Aliases, isAlias } from './aliases.ts';
+import { type Baseline, packBaseline, unpackBaseline } from './baseline.ts';
 import { CheckedTable } from './checked-table.ts';
 import type { Dtype } from './dtype.ts';
 import { Environment } from './environment.ts';
@@ -32,6 +33,8 @@ export interface ModelBinding {
   };
   /** What a text means of which nothing is left to embed; refused where that is not said. */
   empty_text?: 'refuse' | 'delete';
+  /** The texts of its inputs are stored, so that another model's vectors can be made of them. */
+  keep_inputs?: true;
 }
 
 export interface ModelVersion {
@@ -161,6 +164,7 @@ export interface Parent {
 export interface CatalogueState {
   views: FeatureView[];
   golden: { view: string; version: string; golden: Golden }[];
+  baselines: { view: string; version: string; baseline: Baseline }[];
   firstEvents: CatalogueEvent[];
   /** The seq of the last event. */
   lastEvent: number;
@@ -202,6 +206,10 @@ function goldenKey(view: string, version: string): string {
   return `golden ${view}@${version}`;
 }
 
+function baselineKey(view: string, version: string): string {
+  return `baseline ${view}@${version}`;
+}
+
 export function isVersionName(name: string): boolean {
   return VERSION_NAME.test(name);
 }
@@ -235,6 +243,8 @@ export class Catalogue {
   private withOldFiles = new Set<string>();
   /** Every erasure; undefined while it is not read. */
   private erasedAt: ErasedAt[] | undefined;
+  /** By view, where it was asked for: to find it all events are read, of which most are of other things. */
+  private histories = new Map<string, readonly ViewEvent[]>();
   readonly directory: string;
 
   /** Throws STORE_CORRUPT. */
@@ -266,6 +276,7 @@ export class Catalogue {
   /** Has the views as another process has stored them. */
   readViews(): void {
     this.byName.clear();
+    this.histories.clear();
     for (const { value } of this.viewTable.entries(EVENTS_PAGE)) {
       const view = unpack(value) as FeatureView;
       this.byName.set(view.name, view);
@@ -336,7 +347,13 @@ export class Catalogue {
   }
 
   /** What became of the view since it was made, in order, but for its horizon. */
-  history(name: string): ViewEvent[] {
+  history(name: string): readonly ViewEvent[] {
+    let history = this.histories.get(name);
+    if (history === undefined) this.histories.set(name, (history = this.readHistory(name)));
+    return history;
+  }
+
+  private readHistory(name: string): ViewEvent[] {
     let events: ViewEvent[] = [];
     for (const event of [...this.firstEvents(), ...this.allEvents()]) {
       if ('scope' in event || event.type === 'horizon') continue;
@@ -380,7 +397,7 @@ export class Catalogue {
       for (const version of gone) {
         this.dropped.put(`${view.name}/${version}`, new Uint8Array(1));
         this.generationTable.remove(`${view.name}/${version}`);
-        this.meta.remove(goldenKey(view.name, version));
+        this.forgetMeasured(view.name, version);
       }
       this.addEvent({ ...at, ...change, view });
     });
@@ -455,7 +472,7 @@ export class Catalogue {
       this.dropped.put(name, new Uint8Array(1));
       for (const version of Object.keys(this.byName.get(name)!.versions)) {
         this.generationTable.remove(`${name}/${version}`);
-        this.meta.remove(goldenKey(name, version));
+        this.forgetMeasured(name, version);
       }
       this.addEvent({ ...at, type: 'view_dropped', view: name });
     });
@@ -642,14 +659,35 @@ export class Catalogue {
     this.environment.commitSync(() => this.meta.put(goldenKey(view, version), packGolden(golden)));
   }
 
+  /** What the vectors of a model version are held against; undefined where that is not known. */
+  baseline(view: string, version: string): Baseline | undefined {
+    const value = this.meta.get(baselineKey(view, version));
+    return value && unpackBaseline(value);
+  }
+
+  /** Durable on return. */
+  putBaseline(view: string, version: string, baseline: Baseline): void {
+    this.environment.commitSync(() =>
+      this.meta.put(baselineKey(view, version), packBaseline(baseline)),
+    );
+  }
+
+  /** Within a commit. */
+  private forgetMeasured(view: string, version: string): void {
+    this.meta.remove(goldenKey(view, version));
+    this.meta.remove(baselineKey(view, version));
+  }
+
   state(): CatalogueState {
     return {
-      golden: this.views().flatMap(({ name: view, versions }) =>
-        Object.keys(versions).flatMap((version) => {
-          const golden = this.golden(view, version);
-          return golden === undefined ? [] : [{ view, version, golden }];
-        }),
-      ),
+      golden: this.select().flatMap(({ view, version }) => {
+        const golden = this.golden(view, version);
+        return golden === undefined ? [] : [{ view, version, golden }];
+      }),
+      baselines: this.select().flatMap(({ view, version }) => {
+        const baseline = this.baseline(view, version);
+        return baseline === undefined ? [] : [{ view, version, baseline }];
+      }),
       views: this.views(),
       firstEvents: this.firstEvents(),
       lastEvent: this.lastEvent(),
@@ -666,6 +704,9 @@ export class Catalogue {
     this.environment.commitSync(() => {
       for (const { view, version, golden } of state.golden) {
         this.meta.put(goldenKey(view, version), packGolden(golden));
+      }
+      for (const { view, version, baseline } of state.baselines) {
+        this.meta.put(baselineKey(view, version), packBaseline(baseline));
       }
       for (const view of views) this.viewTable.put(view.name, pack(view));
       for (const event of firstEvents) this.addEvent(event);
@@ -791,6 +832,8 @@ export class Catalogue {
 
   private addEvent(event: CatalogueEvent): void {
     if (event.type === 'erased') this.erasedAt = undefined;
+    if (event.type === 'view_dropped') this.histories.delete(event.view);
+    else if ('view' in event && event.type !== 'horizon') this.histories.delete(event.view.name);
     if (event.seq > 0) this.eventTable.put(event.seq, pack(event));
     else if (event.type === 'view') this.firstViews.put(event.view.name, pack(event));
   }

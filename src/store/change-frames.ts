@@ -5,7 +5,7 @@ import type { CatalogueEvent, FeatureView, Lineage } from './catalogue.ts';
 import type { Change } from './change-log.ts';
 import { TOMBSTONE } from './chunk.ts';
 import type { FieldRow } from './fields.ts';
-import { hasInt8 } from './format.ts';
+import { hasInt8, hasKeptInputs } from './format.ts';
 import type { SourcePosition } from './keys.ts';
 import type { LeaderChanges } from './leader.ts';
 import { NumberSet } from './number-set.ts';
@@ -77,6 +77,8 @@ interface PackedChanges {
   offsets: Uint8Array;
   sent_ids: Uint8Array;
   vectors: Uint8Array;
+  /** Of versions that keep their inputs: what is stored of the texts of `sent_ids`. */
+  texts?: (Uint8Array | null)[];
   /** Of versions whose prompt has parts. */
   fields?: FieldRow[];
 }
@@ -84,11 +86,14 @@ interface PackedChanges {
 const CHANGES_FORMAT = 1;
 /** The same with vectors of int8. */
 const INT8_CHANGES_FORMAT = 2;
+/** The same with texts of inputs: older replicas could not erase them. */
+const KEPT_CHANGES_FORMAT = 3;
 /** The newest that can be read. */
-export const CHANGES_FORMAT_MAX = INT8_CHANGES_FORMAT;
+export const CHANGES_FORMAT_MAX = KEPT_CHANGES_FORMAT;
 
 /** The format of the stream of a store with these views. */
 export function changesFormat(views: readonly FeatureView[]): number {
+  if (hasKeptInputs(views)) return KEPT_CHANGES_FORMAT;
   return hasInt8(views) ? INT8_CHANGES_FORMAT : CHANGES_FORMAT;
 }
 
@@ -108,6 +113,8 @@ export function encodeFrame(frame: Exclude<Frame, { type: 'changes' }>): Buffer 
 export class ChangesEncoder {
   /** By the version itself: one made anew under the same name has other vectors. */
   private sent = new WeakMap<VersionStore, NumberSet>();
+  /** The same of versions that keep their inputs. */
+  private sentWithTexts = new WeakMap<VersionStore, NumberSet>();
 
   /**
    * `parts`: those of the version's prompt. Throws STORE_CORRUPT for a vector that is not what was
@@ -117,6 +124,7 @@ export class ChangesEncoder {
     const column = (of: (change: Change) => number) => bytesOf(Float64Array.from(changes, of));
     const { origins, originOf } = originsOf(changes);
     const fresh = this.freshVectors(version, changes);
+    const { texts } = version;
     const { vectorBytes } = version.vectors;
     const vectors = new Uint8Array(fresh.length * vectorBytes);
     fresh.forEach((id, at) => version.vectors.copyVerified(id, vectors, at * vectorBytes));
@@ -135,14 +143,24 @@ export class ChangesEncoder {
       offsets: column(({ position }) => position?.offset ?? -1),
       sent_ids: bytesOf(Float64Array.from(fresh)),
       vectors,
+      ...(texts && { texts: fresh.map((id) => texts.stored(id) ?? null) }),
       ...(parts.length > 0 && { fields: version.fields.atMoments(changes, parts) }),
     } satisfies PackedChanges);
   }
 
+  /**
+   * Sends again what has a text: an erasure may have taken it from a replica that had not heard yet
+   * of another entity with the same one.
+   */
+  forgetTexts(): void {
+    this.sentWithTexts = new WeakMap();
+  }
+
   /** The vectors that the changes refer to and this stream has not sent, which it now has. */
   private freshVectors(version: VersionStore, changes: readonly Change[]): number[] {
-    let sent = this.sent.get(version);
-    if (sent === undefined) this.sent.set(version, (sent = new NumberSet()));
+    const ofStream = version.texts === undefined ? this.sent : this.sentWithTexts;
+    let sent = ofStream.get(version);
+    if (sent === undefined) ofStream.set(version, (sent = new NumberSet()));
     const fresh: number[] = [];
     for (const { vectorId } of changes) {
       if (vectorId === TOMBSTONE || sent.has(vectorId)) continue;
@@ -245,7 +263,18 @@ function openChanges(packed: PackedChanges): Frame {
     ]),
   );
   const { fields } = packed;
-  return { type: 'changes', view, version, changes, vectors, ...(fields && { fields }) };
+  const texts =
+    packed.texts &&
+    new Map(packed.texts.flatMap((text, at) => (text === null ? [] : [[sentIds[at]!, text]])));
+  return {
+    type: 'changes',
+    view,
+    version,
+    changes,
+    vectors,
+    ...(texts && { texts }),
+    ...(fields && { fields }),
+  };
 }
 
 function seal(frame: object): Buffer {

@@ -119,6 +119,12 @@ export class ChangeLog {
     return Array.from(range, ({ key, value }) => decodeChange(key, value, this.place));
   }
 
+  /** Up to `limit` changes with seq at or below `upTo`, the newest first. */
+  readBack(upTo: number, limit: number): Change[] {
+    const range = this.table.getRange({ start: upTo, reverse: true, limit });
+    return Array.from(range, ({ key, value }) => decodeChange(key, value, this.place));
+  }
+
   /** How many changes have a seq in (`after`, `upTo`]. */
   countBetween(after: number, upTo: number): number {
     return this.table.getKeysCount({ start: after + 1, end: upTo, inclusiveEnd: true });

@@ -1,7 +1,14 @@
 import { crc32 } from 'node:zlib';
 
 import { TidemarkError } from '../ground/errors.ts';
-import { countOf, eachEntry, type Environment, type KeyCodec, type Table } from './environment.ts';
+import {
+  bytesOf,
+  countOf,
+  eachEntry,
+  type Environment,
+  type KeyCodec,
+  type Table,
+} from './environment.ts';
 
 const CHECKSUM_BYTES = 4;
 /** No key is longer. */
@@ -42,8 +49,8 @@ export class CheckedTable<K> {
   }
 
   /** Within a commit. */
-  put(key: K, value: Uint8Array): void {
-    void this.table.put(key, Buffer.concat([value, this.checksumOf(key, value)]));
+  put(key: K, value: Uint8Array, options?: { append: true }): void {
+    void this.table.put(key, Buffer.concat([value, this.checksumOf(key, value)]), options);
   }
 
   /** Within a commit. */
@@ -73,6 +80,11 @@ export class CheckedTable<K> {
 
   count(): number {
     return countOf(this.table);
+  }
+
+  /** What it takes of the file. */
+  bytes(): number {
+    return bytesOf(this.table);
   }
 
   /** Within a commit: gives its checksum to every value that has none, as of before there were any. */

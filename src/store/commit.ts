@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 
+import { assert } from '../ground/assert.ts';
 import { TidemarkError } from '../ground/errors.ts';
 import {
   type CommitRequest,
@@ -134,12 +135,34 @@ export class Commit {
     for (const beside of [at - 1, at]) {
       if (beside < 0 || beside >= draft.count) continue;
       const stored = draft.vectorId(beside);
-      if (stored !== TOMBSTONE && this.isEqual(stored)) return this.keep(stored);
+      if (stored !== TOMBSTONE && this.isEqual(stored) && this.isOfInput(stored)) {
+        return this.keep(stored);
+      }
     }
     const bytes = this.batch.payloadBytes(this.payload);
     const id = this.counters.nextVectorId++;
     this.version.vectors.append(id, bytes, this.checksumOf(bytes));
+    this.keepText(id);
     return this.keep(id);
+  }
+
+  /**
+   * Where inputs are kept a vector has one text: that of another input, which has an equal vector (as
+   * where both are longer than what the model reads), would be lost.
+   */
+  private isOfInput(stored: number): boolean {
+    const { texts } = this.version;
+    const hash = this.batch.payloadHash(this.payload);
+    return texts === undefined || hash === undefined || texts.isOf(stored, hash);
+  }
+
+  private keepText(vectorId: number): void {
+    const { texts } = this.version;
+    const hash = this.batch.payloadHash(this.payload);
+    if (texts === undefined || hash === undefined) return;
+    const text = this.batch.payloadText(this.payload);
+    assert(text !== undefined, 'an input that is kept has its text');
+    texts.put(vectorId, text, { append: true });
   }
 
   private checksumOf(bytes: Uint8Array): number {

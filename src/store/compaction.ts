@@ -54,8 +54,8 @@ export async function compactVersion(
   old.fields.journal = [];
   try {
     rmSync(folder, { recursive: true, force: true });
-    const { dim, dtype } = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
-    fresh = new VersionFiles(folder, dim, dtype, { memory: old.memory });
+    const layout = catalogue.mustGetVersion(catalogue.mustGetView(view), version.version);
+    fresh = new VersionFiles(folder, layout, { memory: old.memory });
     const since = Math.min(writer.snapshot, erasedUpTo);
     const parts = { catalogue, writer, version, fresh, signal };
     dropped = await copyAndSwitch(parts, { number, since }, onProgress);
@@ -208,7 +208,7 @@ async function copyChanges(
     const last = changes.at(-1);
     if (last === undefined) return rows;
     await to.environment.commit(() => {
-      replay(to, counters, changes, vectorOf);
+      replay(to, counters, changes, vectorOf, (id) => from.texts?.stored(id));
       to.putCounters(counters);
     });
     rows += changes.length;

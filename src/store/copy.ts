@@ -32,6 +32,8 @@ export interface CopyRange {
 const COMMIT_SLICES = 32;
 /** What one slice holds up the thread for. */
 const SLICE_BYTES = 2 ** 19;
+/** What copying a text costs beside its bytes, in bytes. */
+const TEXT_MORE = 1_024;
 const ENTITIES_PAGE = 64;
 const ROWS_PAGE = 512;
 /** Dead letters are as long as a record may be. */
@@ -83,6 +85,7 @@ function* copyAll(
   yield* copyLog(from, to, range, live);
   yield* copyVectors(from, to, range, live);
   yield* copyInputs(from, to, live);
+  yield* copyTexts(from, to, live);
   yield* copyFields(from, to, range);
   yield* copyDeadLetters(from, to, range);
   for (const { key, next } of range.offsets) to.offsets.put(key, next);
@@ -200,6 +203,20 @@ function* copyInputs(from: VersionFiles, to: VersionFiles, { vectors }: Live): S
       if (vectorId !== undefined && vectors.has(vectorId)) to.inputs.put(hash, vectorId);
     }
     after = page.at(-1)!.hash;
+    yield;
+  }
+}
+
+function* copyTexts(from: VersionFiles, to: VersionFiles, { vectors }: Live): Slices {
+  if (from.texts === undefined || to.texts === undefined) return;
+  let bytes = 0;
+  for (const id of vectors) {
+    const stored = from.texts.stored(id);
+    if (stored === undefined) continue;
+    to.texts.put(id, stored, { append: true });
+    bytes += stored.byteLength + TEXT_MORE;
+    if (bytes < SLICE_BYTES) continue;
+    bytes = 0;
     yield;
   }
 }

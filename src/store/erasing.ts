@@ -19,14 +19,15 @@ export interface Removed {
 const PAGE = 256;
 /** Revisions removed at once, unless one entity has more: a commit holds up the thread. */
 const REVISIONS_PAGE = 2_000;
+const LOG_PAGE = 512;
 /** Dead letters are as long as a record may be. */
 const LETTERS_PAGE = 16;
 
 /**
  * Removes all that a version's databases hold of its erased entities (A8): timelines, log entries,
- * fields, the inputs of their vectors, and dead letters that name them. `ids`: the entities, where they are
- * known; otherwise everything is asked about. Idempotent: what a crash left is done again at the
- * next start. Durable on return.
+ * fields, the inputs of their vectors with the texts that no other entity has, and dead letters that
+ * name them. `ids`: the entities, where they are known; otherwise everything is asked about.
+ * Idempotent: what a crash left is done again at the next start. Durable on return.
  */
 export async function removeErased(
   writer: Writer,
@@ -54,6 +55,16 @@ export async function removeErased(
   }
   for (const page of inPages(inputs)) {
     await commit((files) => page.forEach((hash) => files.inputs.remove(hash)));
+  }
+  // Now that the inputs are gone, no other entity comes to point to one of these vectors.
+  const texts = new OrphanedTexts(version, vectors);
+  await texts.readAll(signal);
+  for (const page of inPages([...texts.ids])) {
+    await commit((files) => {
+      // On a replica an entity may come to point to one all the same.
+      while (texts.read()) continue;
+      for (const id of page) if (texts.ids.has(id)) files.texts?.remove(id);
+    });
   }
   // Some may have been said of an entity that has no timeline any more.
   const said =
@@ -171,6 +182,38 @@ async function inputsOf(
     }
     after = page.at(-1)!.hash;
     await pace.rest();
+  }
+}
+
+/** Of some vectors those that have a text, and that none of the entities that stay points to. */
+class OrphanedTexts {
+  readonly ids = new Set<number>();
+  private version: VersionStore;
+  private reached = 0;
+
+  constructor(version: VersionStore, vectors: NumberSet) {
+    this.version = version;
+    if (version.texts === undefined) return;
+    for (const id of vectors) if (version.texts.has(id)) this.ids.add(id);
+  }
+
+  async readAll(signal: AbortSignal): Promise<void> {
+    const pace = new Pace();
+    while (this.ids.size > 0 && this.read()) {
+      signal.throwIfAborted();
+      await pace.rest();
+    }
+  }
+
+  /** Reads on in the log, which says who points to what; whether there is more of it. */
+  read(): boolean {
+    const { log, erasures } = this.version;
+    const changes = log.read(this.reached, Number.MAX_SAFE_INTEGER, LOG_PAGE);
+    for (const { entityId, vectorId } of changes) {
+      if (this.ids.has(vectorId) && !erasures.has(entityId)) this.ids.delete(vectorId);
+    }
+    this.reached = changes.at(-1)?.seq ?? this.reached;
+    return changes.length === LOG_PAGE;
   }
 }
 

@@ -5,6 +5,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import type { FeatureView } from './catalogue.ts';
 import { makeFolder, syncPath } from './folders.ts';
 import { LOCK_FILE } from './lock.ts';
+import { keepsInputs } from './texts.ts';
 
 /** The version of the layout on disk; raised when older software could no longer read it. */
 export const FORMAT_VERSION = 3;
@@ -13,8 +14,13 @@ export const FORMAT_VERSION = 3;
  * for numbers of another dtype. It differs in nothing else.
  */
 const INT8_FORMAT_VERSION = 4;
+/**
+ * That of a store that has, or had, a version that keeps its inputs: older software would leave the
+ * texts of erased entities where they are (A8), and lose all others with a compaction.
+ */
+const KEPT_FORMAT_VERSION = 5;
 /** The newest that can be read. */
-export const FORMAT_VERSION_MAX = INT8_FORMAT_VERSION;
+export const FORMAT_VERSION_MAX = KEPT_FORMAT_VERSION;
 /** The oldest that is brought up to it when it is opened. */
 const UPGRADED_FROM = 1;
 
@@ -77,7 +83,13 @@ export function claimDirectory(directory: string): number {
 
 /** The format of a store with these views. */
 export function formatOf(views: readonly Pick<FeatureView, 'versions'>[]): number {
+  if (hasKeptInputs(views)) return KEPT_FORMAT_VERSION;
   return hasInt8(views) ? INT8_FORMAT_VERSION : FORMAT_VERSION;
+}
+
+/** Whether a model version keeps the texts of its inputs, which older software does not know. */
+export function hasKeptInputs(views: readonly Pick<FeatureView, 'versions'>[]): boolean {
+  return views.some(({ versions }) => Object.values(versions).some(keepsInputs));
 }
 
 /** Whether a model version is of int8, which older software would take for another dtype. */

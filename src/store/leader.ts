@@ -17,6 +17,8 @@ export interface LeaderChanges {
   changes: readonly Change[];
   /** The vectors that the changes point to, by id; those that were sent before may lack. */
   vectors: ReadonlyMap<number, Uint8Array>;
+  /** What is stored of the texts of these vectors, by the same ids, where they are kept. */
+  texts?: ReadonlyMap<number, Uint8Array>;
   /** What was said of parts of their entities at just their moments. */
   fields?: readonly FieldRow[];
 }

@@ -56,10 +56,13 @@ export async function maintain(
       dead_share: 0,
     };
     try {
+      requireOpen(store, version);
       await chores.removeErased(version);
+      requireOpen(store, version);
       await chores.unlink(version);
       const failure = failures.get(version.view);
       if (failure !== undefined) throw failure;
+      requireOpen(store, version);
       await maintainVersion(store, version, settings, found);
     } catch (failure) {
       if (isClosing(failure)) throw failure;
@@ -69,6 +72,15 @@ export async function maintain(
     done.push(found);
   }
   return done;
+}
+
+/** Throws VERSION_NOT_FOUND where the version went while others were looked after. */
+function requireOpen(store: Store, version: VersionStore): void {
+  if (store.version(version.view, version.version) === version) return;
+  throw new TidemarkError(
+    'VERSION_NOT_FOUND',
+    `the model version ${nameOf(version.view, version.version)} was made anew`,
+  );
 }
 
 /** Gives what failed, by view. */

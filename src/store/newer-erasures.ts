@@ -146,11 +146,10 @@ function knownReached(directory: string, catalogue: Catalogue): number {
 async function lastRevision(catalogue: Catalogue): Promise<number> {
   let last = 0;
   for (const { name, versions } of catalogue.views()) {
-    for (const { version, dim, dtype } of Object.values(versions)) {
+    for (const version of Object.values(versions)) {
       try {
-        const files = new VersionFiles(catalogue.filesOf(name, version), dim, dtype, {
-          mode: 'read-only',
-        });
+        const folder = catalogue.filesOf(name, version.version);
+        const files = new VersionFiles(folder, version, { mode: 'read-only' });
         last = Math.max(last, files.log.lastSeq());
         await files.close();
       } catch {

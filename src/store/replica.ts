@@ -192,13 +192,14 @@ export class Replica {
     await writer.alone(async () => {
       const touched = new Set<VersionStore>();
       try {
-        for (const { view, version, changes, vectors, fields = [] } of run) {
-          const into = versions.mustGet(view, version);
+        for (const item of run) {
+          const { changes, vectors, fields = [] } = item;
+          const into = versions.mustGet(item.view, item.version);
           this.requireSameVectors(into, vectors);
           touched.add(into);
           for (let from = 0; from < changes.length; from += COMMIT_ROWS) {
             const rows = changes.slice(from, from + COMMIT_ROWS);
-            await commitChanges(into, rows, vectors, from === 0 ? fields : []);
+            await commitChanges(into, rows, item, from === 0 ? fields : []);
           }
         }
         await Promise.all([...touched].map(async ({ environment }) => environment.flushed()));
@@ -209,7 +210,7 @@ export class Replica {
         if (error instanceof NotFlushed) writer.fail(error);
         throw unavailable(error);
       }
-      writer.follow(upTo);
+      writer.advance(upTo);
     });
   }
 
@@ -310,12 +311,18 @@ export class Replica {
 async function commitChanges(
   { environment, files }: VersionStore,
   changes: readonly Change[],
-  vectors: ReadonlyMap<number, Uint8Array>,
+  { vectors, texts }: Pick<LeaderChanges, 'vectors' | 'texts'>,
   fields: readonly FieldRow[],
 ): Promise<void> {
   await environment.commit(() => {
     const counters = files.counters();
-    replay(files, counters, changes, (id) => vectorOf(vectors, id));
+    replay(
+      files,
+      counters,
+      changes,
+      (id) => vectorOf(vectors, id),
+      (id) => texts?.get(id),
+    );
     for (const row of fields) files.fields.put(row);
     followOffsets(files, changes);
     files.putCounters(counters);

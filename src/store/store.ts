@@ -242,18 +242,17 @@ function open(
   }
 
   /**
-   * Between two commits: there the snapshot goes on to the change in the same turn of the event loop
-   * as the catalogue, and no answer tells of one without the other.
+   * Between two commits: there all that has a smaller seq is durable, and the snapshot goes on to the
+   * change with the catalogue, so that no answer tells of one without the other.
    */
   async function flip(change: () => [FeatureView, ViewChange] | undefined): Promise<void> {
-    const seq = await writer.alone(async () => {
+    await writer.alone(async () => {
       const changed = change();
-      if (changed === undefined) return 0;
+      if (changed === undefined) return;
       const at = writer.takeMoment();
       versions.add(changed[0], [], at, changed[1]);
-      return at.seq;
+      writer.advance(at.seq);
     });
-    await writer.reach(seq);
   }
 
   const store: Store = {

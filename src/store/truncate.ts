@@ -58,7 +58,10 @@ export function truncate(files: VersionFiles, upTo: number, orphans: ReadonlySet
     }
     counters.revisions -= changes.length;
   }
-  for (const id of orphans) files.vectors.remove(id);
+  for (const id of orphans) {
+    files.vectors.remove(id);
+    files.texts?.remove(id);
+  }
   files.putCounters(counters);
 }
 

@@ -40,11 +40,11 @@ export function upgradeDirectory(directory: string, from: number): void {
   // From here on the files go on from where they were closed.
   catalogue.putClosed(undefined);
   for (const { name, versions } of catalogue.views()) {
-    for (const { version, dim, dtype } of Object.values(versions)) {
-      const folder = catalogue.filesOf(name, version);
+    for (const version of Object.values(versions)) {
+      const folder = catalogue.filesOf(name, version.version);
       if (from < 2) upgradeVersion(folder);
       // Opening makes the databases that are not there.
-      void new VersionFiles(folder, dim, dtype).close();
+      void new VersionFiles(folder, version).close();
     }
   }
   void catalogue.close();

@@ -19,6 +19,8 @@ export interface Checked {
   revisions: number;
   vectors: number;
   inputs: number;
+  /** Of inputs that are kept. */
+  texts: number;
   changes: number;
 }
 
@@ -51,7 +53,14 @@ export async function verifyFiles(
 }
 
 class Check {
-  readonly checked: Checked = { chunks: 0, revisions: 0, vectors: 0, inputs: 0, changes: 0 };
+  readonly checked: Checked = {
+    chunks: 0,
+    revisions: 0,
+    vectors: 0,
+    inputs: 0,
+    texts: 0,
+    changes: 0,
+  };
   private files: VersionFiles;
   private report: (where: string, what: string) => void;
   private options: VerifyOptions;
@@ -76,6 +85,7 @@ class Check {
     await this.timelines();
     await this.log();
     await this.inputs();
+    await this.texts();
     await this.fields();
     this.offsets();
     await this.deadLetters();
@@ -192,7 +202,7 @@ class Check {
 
   private async inputs(): Promise<void> {
     const { options } = this;
-    const { inputs, vectors } = this.files;
+    const { inputs, texts, vectors } = this.files;
     let after: Uint8Array | undefined;
     for (;;) {
       const page = inputs.page(after, PAGE);
@@ -205,11 +215,28 @@ class Check {
           this.report(name, `its vector ${vectorId} is missing`);
         } else if (!options.isMoving && inputs.vectorId(hash) !== vectorId) {
           this.report(name, 'it is not found');
+        } else if (texts !== undefined && !options.isMoving) {
+          this.attempt(name, () => {
+            if (texts.isOf(vectorId, hash)) return;
+            this.report(name, `the text of its vector ${vectorId} is not that input`);
+          });
         }
         if (this.step()) await this.rest();
       }
       if (page.length < PAGE) return;
       after = page.at(-1)!.hash;
+    }
+  }
+
+  private async texts(): Promise<void> {
+    const { texts, vectors } = this.files;
+    if (texts === undefined) return;
+    for (const id of texts.ids()) {
+      const name = `the text of vector ${id}`;
+      this.checked.texts++;
+      if (!vectors.has(id)) this.report(name, 'its vector is missing');
+      this.attempt(name, () => texts.get(id));
+      if (this.step()) await this.rest();
     }
   }
 

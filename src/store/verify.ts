@@ -10,7 +10,7 @@ import { describeFile, isBackup, readManifest, requireSame } from './manifest.ts
 import { isSettled } from './meta-page.ts';
 import { checkPages } from './pages.ts';
 import { type Checked, type Problem, verifyFiles } from './verify-files.ts';
-import { TABLES, VersionFiles } from './version-files.ts';
+import { tablesOf, VersionFiles } from './version-files.ts';
 import { nameOf } from './versions.ts';
 
 export interface Verification {
@@ -66,7 +66,15 @@ class Verifying {
     this.options = options;
     this.result = {
       problems: [],
-      checked: { versions: 0, chunks: 0, revisions: 0, vectors: 0, inputs: 0, changes: 0 },
+      checked: {
+        versions: 0,
+        chunks: 0,
+        revisions: 0,
+        vectors: 0,
+        inputs: 0,
+        texts: 0,
+        changes: 0,
+      },
       counters: !lock.isWritten,
     };
   }
@@ -95,16 +103,17 @@ class Verifying {
   private async version(
     catalogue: Catalogue,
     view: FeatureView,
-    { version, dim, dtype }: ModelVersion,
+    layout: ModelVersion,
   ): Promise<void> {
+    const { version } = layout;
     const folder = catalogue.filesOf(view.name, version);
     const name = nameOf(view.name, version);
     const closed = catalogue.closed()?.[name];
-    const found = await this.pages(name, folder, TABLES, closed);
+    const found = await this.pages(name, folder, tablesOf(layout), closed);
     if (found === undefined) return;
     const { signal, onProgress } = this.options;
     const erased = catalogue.erasures().of(view.entity, view.name, () => false);
-    const files = new VersionFiles(folder, dim, dtype, { mode: 'read-only' });
+    const files = new VersionFiles(folder, layout, { mode: 'read-only' });
     try {
       const done = await verifyFiles(
         files,

@@ -1,7 +1,8 @@
+import type { ModelVersion } from './catalogue.ts';
 import { ChangeLog } from './change-log.ts';
 import { CheckedTable } from './checked-table.ts';
 import { DeadLetters } from './dead-letters.ts';
-import { type Dtype, vectorBytes } from './dtype.ts';
+import { vectorBytes } from './dtype.ts';
 import { Environment } from './environment.ts';
 import { Fields } from './fields.ts';
 import { Inputs } from './inputs.ts';
@@ -10,6 +11,7 @@ import { Offsets } from './offsets.ts';
 import type { ResidentMemory } from './resident-budget.ts';
 import { ResidentHeads } from './resident-heads.ts';
 import { ResidentVectors } from './resident-vectors.ts';
+import { keepsInputs, Texts } from './texts.ts';
 import { Timelines } from './timelines.ts';
 import { VectorPool } from './vectors.ts';
 
@@ -23,17 +25,15 @@ export interface Counters {
   entities: number;
 }
 
+const TABLES = ['timeline', 'vector', 'input', 'field', 'log', 'dead_letter', 'offset', 'meta'];
+
+/** What of a model version decides how its files are laid out. */
+export type FilesLayout = Pick<ModelVersion, 'dim' | 'dtype' | 'model'>;
+
 /** The names of a version's databases. */
-export const TABLES = [
-  'timeline',
-  'vector',
-  'input',
-  'field',
-  'log',
-  'dead_letter',
-  'offset',
-  'meta',
-];
+export function tablesOf(version: FilesLayout): string[] {
+  return keepsInputs(version) ? [...TABLES, 'text'] : TABLES;
+}
 
 const COUNTERS_KEY = 'counters';
 const ERASED_KEY = 'erased';
@@ -52,6 +52,8 @@ export class VersionFiles {
   readonly timelines: Timelines;
   readonly vectors: VectorPool;
   readonly inputs: Inputs;
+  /** Of versions that keep their inputs. */
+  readonly texts: Texts | undefined;
   readonly fields: Fields;
   readonly log: ChangeLog;
   readonly deadLetters: DeadLetters;
@@ -59,9 +61,9 @@ export class VersionFiles {
   private meta: CheckedTable<string>;
   private resident: { close: () => void }[] = [];
 
-  constructor(folder: string, dim: number, dtype: Dtype, { mode, memory }: FilesOptions = {}) {
+  constructor(folder: string, version: FilesLayout, { mode, memory }: FilesOptions = {}) {
     this.environment = new Environment(folder, mode);
-    const bytes = vectorBytes(dim, dtype);
+    const bytes = vectorBytes(version.dim, version.dtype);
     const heads = memory && new ResidentHeads(memory.heads);
     const vectors = memory && residentVectors(bytes, memory);
     this.memory = memory;
@@ -70,6 +72,7 @@ export class VersionFiles {
     this.timelines = new Timelines(this.environment, heads);
     this.vectors = new VectorPool(this.environment, bytes, vectors);
     this.inputs = new Inputs(this.environment);
+    this.texts = keepsInputs(version) ? new Texts(this.environment) : undefined;
     this.fields = new Fields(this.environment);
     this.log = new ChangeLog(this.environment);
     this.deadLetters = new DeadLetters(this.environment);

@@ -6,6 +6,7 @@ import type { Fields } from './fields.ts';
 import type { Horizon } from './horizon.ts';
 import type { Inputs } from './inputs.ts';
 import type { Offsets } from './offsets.ts';
+import type { Texts } from './texts.ts';
 import type { Timelines } from './timelines.ts';
 import type { VectorPool } from './vectors.ts';
 import type { Counters, VersionFiles } from './version-files.ts';
@@ -52,6 +53,10 @@ export class VersionStore {
   }
   get inputs(): Inputs {
     return this.now.inputs;
+  }
+  /** Of versions that keep their inputs. */
+  get texts(): Texts | undefined {
+    return this.now.texts;
   }
   get fields(): Fields {
     return this.now.fields;

@@ -204,11 +204,12 @@ export class Versions {
     }
   }
 
-  private open(view: FeatureView, { version, dim, dtype }: ModelVersion): VersionStore {
+  private open(view: FeatureView, layout: ModelVersion): VersionStore {
     const { catalogue } = this;
+    const { version } = layout;
     const { number } = catalogue.generation(view.name, version);
     const folder = catalogue.folder(view.name, version, number);
-    const files = new VersionFiles(folder, dim, dtype, { memory: this.memory });
+    const files = new VersionFiles(folder, layout, { memory: this.memory });
     const opened = new VersionStore(
       { view: view.name, version },
       files,

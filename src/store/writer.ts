@@ -113,17 +113,6 @@ export class Writer {
   }
 
   /**
-   * Resolves when what took that seq is in every snapshot from then on. Rejects with
-   * STORE_UNAVAILABLE where it will not be before a restart.
-   */
-  async reach(seq: number): Promise<void> {
-    while (this.durable < seq) {
-      if (this.broken !== undefined) throw unavailable(this.broken);
-      await this.nextMove();
-    }
-  }
-
-  /**
    * A seq and a created time for a change of the catalogue, which is to be stored before anything
    * is awaited. Everything committed before it has a smaller seq.
    * Throws STORE_UNAVAILABLE.
@@ -179,9 +168,11 @@ export class Writer {
     this.durable = seq;
   }
 
-  /** Says that everything up to `seq` is durable here, as it is where it was written. */
-  follow(seq: number): void {
-    this.advance(seq);
+  /** Says that everything up to `seq` is durable: the snapshot is there on return. */
+  advance(seq: number): void {
+    if (seq <= this.durable) return;
+    this.durable = seq;
+    this.wake();
   }
 
   /**
@@ -348,12 +339,6 @@ export class Writer {
     };
     this.publishing = settle();
     this.unflushed.push(this.publishing);
-  }
-
-  private advance(upTo: number): void {
-    if (upTo <= this.durable) return;
-    this.durable = upTo;
-    this.wake();
   }
 
   private wake(): void {

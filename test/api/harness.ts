@@ -68,6 +68,8 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
     promote: async () => store.replica.promote(Math.random),
     joinPool,
     exports: testExports(store, directory, (job) => runJoin({ store, pool: joinPool, ...job })),
+    backfills: NO_BACKFILLS,
+    backfillDirectories: [],
     spineDirectories: [],
     backupDirectories: [],
     maxFutureSkew: 300e6,
@@ -139,10 +141,28 @@ export function pushTo(
   return api.send('POST', '/v1/push', { feature_view: 'job', records, ...rest });
 }
 
+function noBackfills(): never {
+  throw new Error('no test of the API alone has backfills');
+}
+
+const NO_BACKFILLS: Deps['backfills'] = {
+  submit: noBackfills,
+  plan: noBackfills,
+  list: () => [],
+  mustGet: noBackfills,
+  remove: noBackfills,
+};
+
 /** A model that makes of a text its length and how many vowels it has; `missing` is none. */
-async function bindModel({ name, prompt }: Parameters<Deps['bindModel']>[0]) {
+async function bindModel({ name, prompt, keep_inputs }: Parameters<Deps['bindModel']>[0]) {
   if (name === 'missing') throw new TidemarkError('MODEL_INVALID', 'there is no model missing');
-  return { binding: { name, fingerprint: 'of-today', ...(prompt && { prompt }) }, dim: 2 };
+  const binding = {
+    name,
+    fingerprint: 'of-today',
+    ...(prompt && { prompt }),
+    ...(keep_inputs && { keep_inputs }),
+  };
+  return { binding, dim: 2 };
 }
 
 const addTexts: Deps['addTexts'] = async (_view, version, batch, records) => {

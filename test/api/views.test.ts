@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { textsOf } from '../support/texts.ts';
 import { JOB, NOW, pushTo, startApi, startWithJob } from './harness.ts';
 
 test('a view is created once, and creating it again just so changes nothing', async () => {
@@ -26,6 +27,8 @@ test('a view is created once, and creating it again just so changes nothing', as
         entities: 0,
         revisions: 0,
         vectors: 0,
+        kept_input_bytes: 0,
+        health: null,
         file_bytes: expect.any(Number),
       },
     },
@@ -110,6 +113,27 @@ test('a version with a model has the model’s dim and its fingerprint', async (
   const missing = { ...JOB, model: { name: 'missing' } };
   const none = await api.send('PUT', '/v1/feature-views/other', missing);
   expect([none.status, none.body.code]).toEqual([422, 'MODEL_INVALID']);
+});
+
+test('a version keeps its inputs or does not, from its first day on, and says what they take', async () => {
+  const api = await startApi();
+  const keeping = { ...JOB, model: { name: 'mini', keep_inputs: true } };
+  const made = await api.send('PUT', '/v1/feature-views/job', keeping);
+  expect(made.body).toMatchObject({ versions: { v1: { model: keeping.model } } });
+  expect((await api.send('PUT', '/v1/feature-views/job', keeping)).status).toBe(200);
+  const other = { ...JOB, model: { name: 'mini', keep_inputs: false } };
+  const refused = await api.send('PUT', '/v1/feature-views/job', other);
+  expect([refused.status, refused.body.code]).toEqual([409, 'VIEW_CONFLICT']);
+  const version = { ...other, version: 'v2', entity: undefined, join_key: undefined };
+  const added = await api.send('POST', '/v1/feature-views/job/versions', version);
+  expect(added.body).toMatchObject({
+    versions: { v2: { model: { name: 'mini', fingerprint: 'of-today' }, kept_input_bytes: 0 } },
+  });
+  const text = 'nurse';
+  const batch = textsOf([{ id: 'a', event: 1, text }]);
+  await api.deps.store.commit('job', 'v1', { rows: batch });
+  const { body } = await api.send('GET', '/v1/feature-views/job');
+  expect(body).toMatchObject({ versions: { v1: { kept_input_bytes: 4_096 } } });
 });
 
 test('a view whose model has another fingerprint now is not the same view', async () => {

@@ -5,7 +5,7 @@ import { expect, test, vi } from 'vitest';
 import { TidemarkError } from '../../src/ground/errors.ts';
 import { Maintenance } from '../../src/store/maintenance.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
-import { batchOf, TestClock, testStore, viewOf } from '../support/store.ts';
+import { batchOf, modelVersion, TestClock, testStore, viewOf } from '../support/store.ts';
 import { tempDirectory } from '../support/temp.ts';
 
 test('works run one at a time, in the order in which they were asked for', async () => {
@@ -45,6 +45,19 @@ test('a view made anew while others are being worked on can be compacted', async
   store.createView(viewOf('job'));
   expect(await store.compact('job', 'v1')).toMatchObject({ feature_view: 'job' });
   await Promise.all(busy);
+});
+
+test('a version retired in a round of maintenance is left out of it, and fails nothing', async () => {
+  const store = testStore();
+  store.addVersion('job', modelVersion('v2'));
+  await store.erase({ entity: 'job' }, ['b']);
+  const release = Promise.withResolvers<void>();
+  const busy = store.maintenance.run(undefined, async () => release.promise);
+  const round = store.maintain({ deadShare: 0.5, erasedWithin: 1e12 });
+  const retired = store.retire('job', 'v2', {});
+  release.resolve();
+  await Promise.all([busy, retired]);
+  expect(await round).toEqual([{ feature_view: 'job', version: 'v1', dead_share: 0 }]);
 });
 
 test('an entity erased while another one’s erasure is being lifted is erased whole (A8)', async () => {

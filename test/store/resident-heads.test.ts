@@ -66,6 +66,18 @@ test('ids are told apart by every byte of theirs', () => {
   ids.forEach((id, at) => expect(shown(heads, id)).toEqual(told(headOf(1, at * 10))));
 });
 
+test('ids of one hash have a head each', () => {
+  const heads = new ResidentHeads(new ResidentBudget(4 * MIB));
+  const [one, other] = ['member:162789', 'member:379192'];
+  const ids = EntityIds.of([one, other]);
+  expect(ids.hashes[0]).toBe(ids.hashes[1]);
+  heads.add(ids, 0, headOf(1, 7));
+  expect(shown(heads, other)).toBeUndefined();
+  heads.add(ids, 1, headOf(2, 9));
+  heads.drop(ids, 0);
+  expect([shown(heads, one), shown(heads, other)]).toEqual([undefined, told(headOf(2, 9))]);
+});
+
 test('a chunk shows a resident head and the bytes of a file in turns', () => {
   const heads = new ResidentHeads(new ResidentBudget(4 * MIB));
   heads.add(EntityIds.of(['a']), 0, headOf(2, 100));

@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 import { DIM_MAX, DTYPES } from '../../store/dtype.ts';
 import { duration, durationText, instantText, versionName, viewName } from './common.ts';
+import { versionHealth } from './health.ts';
 
 const dim = z.int().min(1).max(DIM_MAX).meta({ description: 'Numbers of a vector.' });
 const dtype = z.enum(DTYPES).meta({ description: 'How a vector is stored; little-endian.' });
@@ -31,6 +32,12 @@ const model = z
       .enum(['refuse', 'delete'])
       .optional()
       .describe('What a text means of which nothing is left to embed; `refuse` if not said.'),
+    keep_inputs: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether the texts that the model reads are stored, so that another model can be run over them; false if not said. An erasure removes them.',
+      ),
   })
   .meta({ id: 'Model', description: 'The model that makes the vectors of texts pushed here.' });
 
@@ -103,13 +110,18 @@ const modelVersion = z
         fingerprint: z.string(),
         prompt: prompt.optional(),
         empty_text: z.enum(['refuse', 'delete']).optional(),
+        keep_inputs: z.literal(true).optional(),
       })
       .nullable()
       .describe('Null where vectors are made elsewhere.'),
     entities: z.int().describe('Entities that have a timeline.'),
     revisions: z.int().describe('Revisions stored, tombstones included.'),
     vectors: z.int().describe('Vectors in the pool; revisions share equal ones.'),
+    kept_input_bytes: z.int().describe('What the texts of its inputs take of that, where kept.'),
     file_bytes: z.int().describe('Size of its file; what is dead in it goes with a compaction.'),
+    health: versionHealth
+      .nullable()
+      .describe('Null while it was not measured, and where there is nothing to measure.'),
   })
   .meta({ id: 'ModelVersion' });
 

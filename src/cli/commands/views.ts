@@ -36,6 +36,8 @@ const HEADS = [
   'REVISIONS',
   'VECTORS',
   'BYTES',
+  'KEPT TEXTS',
+  'HEALTH',
 ];
 
 /** One for each model version, with its alias; a star marks the one that answers where none is named. */
@@ -64,7 +66,15 @@ function rowsOf({
     version.revisions,
     version.vectors,
     bytesText(version.file_bytes),
+    version.model?.keep_inputs === true ? bytesText(version.kept_input_bytes) : '',
+    healthText(version.health),
   ]);
+}
+
+/** What is off, where something is; `--json` has the numbers. */
+function healthText(health: FeatureViewAnswer['versions'][string]['health']): string {
+  if (health === null) return '';
+  return health.ok ? 'ok' : health.off.join(', ');
 }
 
 function named(version: string, { current, ...others }: FeatureViewAnswer['aliases']): string {

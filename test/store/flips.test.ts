@@ -1,0 +1,65 @@
+import { setImmediate as turn } from 'node:timers/promises';
+
+import { expect, test } from 'vitest';
+
+import type { Store } from '../../src/store/store.ts';
+import { batchOf, modelVersion, testStore } from '../support/store.ts';
+
+const FOR_EVER = { kept_until: undefined };
+
+/** `job` with v1, v2 and v3. */
+function startWithThree(): Store {
+  const store = testStore();
+  store.addVersion('job', modelVersion('v2'));
+  store.addVersion('job', modelVersion('v3'));
+  return store;
+}
+
+async function push(store: Store, version: string): Promise<void> {
+  const rows = batchOf([{ id: 'a', event: store.snapshot, vector: [1, 0] }]);
+  await store.commit('job', version, { rows });
+}
+
+test('nothing that runs meanwhile sees a current version that no snapshot has yet (A9)', async () => {
+  const store = startWithThree();
+  await push(store, 'v3');
+  let isOver = false;
+  const flips = Promise.all([
+    push(store, 'v1'),
+    store.promote('job', 'v2', FOR_EVER),
+    push(store, 'v2'),
+    store.rollBack('job', {}),
+    store.promote('job', 'v3', FOR_EVER),
+  ]).finally(() => (isOver = true));
+  for (; !isOver; await turn()) {
+    for (let step = 0; step < 100 && !isOver; step++) {
+      await Promise.resolve();
+      expect(store.catalogue.lastEvent()).toBeLessThanOrEqual(store.snapshot);
+    }
+  }
+  await flips;
+  expect(store.catalogue.mustGetView('job').aliases.current).toBe('v3');
+});
+
+test('of promotions that are asked for at once each is whole, and the same one is done once', async () => {
+  const store = startWithThree();
+  const asked = ['v2', 'v2', 'v3'].map(async (version) => store.promote('job', version, FOR_EVER));
+  await Promise.all([...asked, push(store, 'v1')]);
+  const promoted = store.catalogue.history('job').filter(({ type }) => type === 'promoted');
+  expect(promoted.map(({ view }) => view.aliases)).toEqual([
+    { current: 'v2', candidate: 'v3', previous: 'v1' },
+    { current: 'v3', previous: 'v2' },
+  ]);
+});
+
+test('a version that is retired while its promotion waits for the writer is not promoted', async () => {
+  const store = startWithThree();
+  const [committed, promoted, retired] = await Promise.allSettled([
+    push(store, 'v1'),
+    store.promote('job', 'v2', FOR_EVER),
+    store.retire('job', 'v2', {}),
+  ]);
+  expect([committed.status, retired.status]).toEqual(['fulfilled', 'fulfilled']);
+  expect(promoted).toMatchObject({ status: 'rejected', reason: { code: 'VERSION_NOT_FOUND' } });
+  expect(store.catalogue.mustGetView('job').aliases).toEqual({ current: 'v1', candidate: 'v3' });
+});
