@@ -22,6 +22,7 @@ const OF_JOIN = [
   'known_timestamps',
   'created_timestamps',
   'strict',
+  'alias_as_of',
   'boundary',
   'knowledge',
   'max_age',

@@ -3,6 +3,7 @@ import { excerpt } from '../ground/excerpt.ts';
 import type { ModelVersion } from '../store/catalogue.ts';
 import type { Store } from '../store/store.ts';
 import type { JoinPlan, JoinRef } from '../timetravel/join/plan.ts';
+import { withReigns } from '../timetravel/join/reigns.ts';
 import { ANY_AGE } from '../timetravel/question.ts';
 import type { SpineFormat, TextColumn } from '../timetravel/spine/window.ts';
 import type { Limits } from './limits.ts';
@@ -16,6 +17,7 @@ export interface AskedJoin extends Omit<AskedQuestion, 'as_of' | 'now'> {
   known_timestamps?: boolean | undefined;
   created_timestamps?: boolean | undefined;
   strict?: boolean | undefined;
+  alias_as_of?: boolean | undefined;
 }
 
 /** Throws BAD_REQUEST, NAME_COLLISION, LIMIT_EXCEEDED, and what a question can. */
@@ -25,11 +27,17 @@ export function planJoin(
   store: Store,
   limits: Limits,
 ): JoinPlan {
-  const { timestamp_column, known_timestamps, created_timestamps, strict } = asked;
+  const { timestamp_column, known_timestamps, created_timestamps, strict, alias_as_of } = asked;
   const { refs, versions } = parseRefs(asked, store, limits);
-  const { boundary, knowledge, knownAt, now, snapshot } = resolveQuestion(asked, store, versions);
+  const { boundary, knowledge, knownAt, now, snapshot } = resolveQuestion(
+    asked,
+    store,
+    alias_as_of ? [] : versions,
+  );
   return {
-    refs,
+    refs: alias_as_of
+      ? refs.map((ref) => withReigns(ref, store.catalogue, snapshot, asked.at_snapshot))
+      : refs,
     question: { boundary, knowledge, knownAt, now, snapshot },
     timeColumn: timestamp_column,
     columns: { known: known_timestamps ?? false, created: created_timestamps ?? false },
@@ -99,6 +107,13 @@ function parseRefs(
       throw new TidemarkError(
         'BAD_REQUEST',
         `got the feature view ${excerpt(part)}, expected view, view@version or name=view@version`,
+      );
+    }
+    if (asked.alias_as_of && groups.version !== undefined) {
+      throw new TidemarkError(
+        'BAD_REQUEST',
+        `with alias_as_of each row has the version of its moment, and ${excerpt(part)} names one: ` +
+          'leave the version out, or alias_as_of',
       );
     }
     const view = store.catalogue.mustGetView(groups.view!);

@@ -20,6 +20,7 @@ export interface ExportOptions extends QuestionOptions {
   knownTimestamps?: boolean;
   createdTimestamps?: boolean;
   strict?: boolean;
+  aliasAsOf?: boolean;
   spineFormat?: SpineFormat;
   format?: ExportAnswer['format'];
   vectors?: ExportAnswer['vectors'];
@@ -42,6 +43,7 @@ export function withExport(command: Command): Command {
     .option('--column-types <pairs>', 'column:type, of NDJSON and CSV')
     .option('--known-timestamps', 'also when each vector’s source was known')
     .option('--created-timestamps', 'also when each revision was stored')
+    .option('--alias-as-of', 'each row by the version that was current at its moment')
     .option('--strict', 'end at the first row that is INVALID')
     .addOption(new Option('--spine-format <format>', 'what the spine is').choices(SPINE_FORMATS))
     .addOption(new Option('--format <format>', 'what the parts are').choices(ANSWER_FORMATS))
@@ -62,6 +64,7 @@ export function queryOf(options: ExportOptions): URLSearchParams {
     known_timestamps: options.knownTimestamps,
     created_timestamps: options.createdTimestamps,
     strict: options.strict,
+    alias_as_of: options.aliasAsOf,
     order: options.order,
     ...filesOf(options),
     ...questionOf(options),
@@ -99,6 +102,7 @@ export function optionsOfJoin(options: ExportOptions): string[] {
     '--known-timestamps': options.knownTimestamps,
     '--created-timestamps': options.createdTimestamps,
     '--strict': options.strict,
+    '--alias-as-of': options.aliasAsOf,
     '--spine-format': options.spineFormat,
     '--order': options.order,
     '--boundary': options.boundary,

@@ -93,6 +93,21 @@ export class Resolution {
     return taken;
   }
 
+  /** Takes the answers of `from` for `rows`, one each. */
+  set(rows: Int32Array, from: Resolution): void {
+    for (let at = 0; at < rows.length; at++) {
+      const row = rows[at]!;
+      this.statuses[row] = from.statuses[at]!;
+      this.reasons[row] = from.reasons[at]!;
+      this.vectorIds[row] = from.vectorIds[at]!;
+      this.events[row] = from.events[at]!;
+      if (!this.isWhole) continue;
+      this.knowns[row] = from.knowns[at]!;
+      this.createds[row] = from.createds[at]!;
+      this.seqs[row] = from.seqs[at]!;
+    }
+  }
+
   /**
    * Takes revision `at` of the chunk as the row's winner. A tombstone answers that it is deleted, at
    * any age; a vector older than `oldest` that it is too old (A6).

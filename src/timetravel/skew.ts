@@ -25,8 +25,9 @@ export interface ServedRow {
 /** What the check keeps of it: no vector, and nothing that the answer's buffer would be kept for. */
 interface Remembered extends Outcome {
   view: string;
-  created: number;
   version: string;
+  /** When that version was made: another one may have its name since. */
+  made: number | undefined;
   entityId: string;
   question: Question;
   /** Nothing that happened later has a seq at or below it. */
@@ -52,7 +53,7 @@ export interface SkewCounts {
   mismatches: number;
   /** More answers were sampled than could be asked again in time. */
   dropped: number;
-  /** Retention, an erasure or a drop of the view has overtaken the answer: it cannot be asked again. */
+  /** Retention, an erasure or a drop of the version has overtaken the answer: it cannot be asked again. */
   passed_by: Record<Overtaken, number>;
 }
 
@@ -109,8 +110,8 @@ export class SkewCheck {
     }
     this.queue.push({
       view: view.name,
-      created: view.created_timestamp,
       version,
+      made: view.versions[version]?.created_seq,
       entityId,
       question,
       servedAt: this.settings.store.snapshot,
@@ -179,16 +180,17 @@ export class SkewCheck {
     return reaches ? 'erased' : undefined;
   }
 
-  /** Undefined when the view is not the one that was asked. */
+  /** Undefined when the version that was asked is gone. */
   private askAgain({
     view,
-    created,
     version,
+    made,
     entityId,
     question,
   }: Remembered): Outcome | undefined {
     const { store } = this.settings;
-    if (store.catalogue.view(view)?.created_timestamp !== created) return undefined;
+    const now = store.catalogue.view(view)?.versions[version];
+    if (now === undefined || now.created_seq !== made) return undefined;
     const { asOf = Number.POSITIVE_INFINITY } = question;
     const pin = pinVersion(store.version(view, version));
     try {

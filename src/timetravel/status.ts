@@ -16,6 +16,8 @@ export const REASONS = [
   'ERASED',
   /** The moment, what was known, or the snapshot lies before the horizon of retention (A10). */
   'BEFORE_RETENTION',
+  /** The version that was `current` at the row's moment, which was asked for, is retired. */
+  'VERSION_RETIRED',
 ] as const;
 
 export const PRESENT = 0;
@@ -30,3 +32,4 @@ export const BAD_ENTITY_ID = 3;
 export const BAD_TIMESTAMP = 4;
 export const ERASED = 5;
 export const BEFORE_RETENTION = 6;
+export const VERSION_RETIRED = 7;

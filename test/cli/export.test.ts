@@ -80,6 +80,19 @@ test('a spine from a pipe is NDJSON, and the files may stay', async () => {
   expect(readdirSync(join(data, 'exports'))).toHaveLength(1);
 });
 
+test('each row may have the version that was current at its moment, and then says which', async () => {
+  const { url, spine } = await world();
+  const out = tempDirectory();
+  const args = ['export', spine, '--views', 'job', '--alias-as-of', '--format', 'ndjson'];
+  const done = await run([...args, '--out', out, '--json', '--url', url]);
+  expect(done.code, done.err).toBe(0);
+  expect(JSON.parse(done.out)).toMatchObject({
+    feature_views: { job: { version: null, versions: { v1: 5 } } },
+  });
+  const [first] = readFileSync(join(out, 'parts/part-00000.ndjson'), 'utf8').split('\n');
+  expect(JSON.parse(first!)).toMatchObject({ job_id: 'a', job__version: 'v1' });
+});
+
 test('revisions are exported without a spine', async () => {
   const { url, spine } = await world();
   const out = tempDirectory();
@@ -89,6 +102,7 @@ test('revisions are exported without a spine', async () => {
   for (const wrong of [
     ['export', '--url', url, '--out', tempDirectory()],
     ['export', spine, '--revisions', 'job', '--url', url, '--out', tempDirectory()],
+    ['export', '--revisions', 'job', '--alias-as-of', '--url', url, '--out', tempDirectory()],
     ['export', '--revisions', 'job', '--strict', '--url', url, '--out', tempDirectory()],
     ['export', '--revisions', 'job', '--vector-format', 'arrow', '--url', url, '--detach'],
     ['export', spine, '--views', 'job', '--to', MOMENT, '--url', url, '--out', tempDirectory()],

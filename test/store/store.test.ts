@@ -307,7 +307,7 @@ test('a directory of another format version is refused with what to do', async (
   await openStore(directory, clock).close();
   const path = join(directory, 'tidemark.json');
   expect(JSON.parse(readFileSync(path, 'utf8'))).toEqual({ format_version: 3 });
-  writeFileSync(path, '{"format_version": 5}');
+  writeFileSync(path, '{"format_version": 6}');
   expect(() => openStore(directory, clock)).toThrow('written by a newer Tidemark');
   writeFileSync(path, '{"format_version": 0}');
   expect(() => openStore(directory, clock)).toThrow('restore a backup');

@@ -2,7 +2,7 @@ import { onTestFinished } from 'vitest';
 
 import { type Micros, micros } from '../../src/ground/time.ts';
 import { DELETED, RevisionBatch } from '../../src/store/batch.ts';
-import type { FeatureView } from '../../src/store/catalogue.ts';
+import type { FeatureView, ModelVersion } from '../../src/store/catalogue.ts';
 import { type Dtype, vectorBytes, writeNumbers } from '../../src/store/dtype.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { tempDirectory } from './temp.ts';
@@ -25,15 +25,18 @@ export function viewOf(
   dtype: Dtype = 'float32',
   version = 'v1',
 ): FeatureView {
-  const created_timestamp = micros(0);
   return {
     name,
     entity: name,
     join_key: `${name}_id`,
-    created_timestamp,
+    created_timestamp: micros(0),
     aliases: { current: version },
-    versions: { [version]: { version, dim, dtype, created_timestamp } },
+    versions: { [version]: modelVersion(version, dim, dtype) },
   };
+}
+
+export function modelVersion(version: string, dim = 2, dtype: Dtype = 'float32'): ModelVersion {
+  return { version, dim, dtype, created_timestamp: micros(0) };
 }
 
 /** A store in a new directory with one view, closed when the test is done. */

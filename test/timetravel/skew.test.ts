@@ -7,7 +7,7 @@ import { gather, resolveMany } from '../../src/timetravel/lookup.ts';
 import { ANY_AGE, BOUNDARIES, KNOWLEDGE, type Question } from '../../src/timetravel/question.ts';
 import { SkewCheck } from '../../src/timetravel/skew.ts';
 import { seeded } from '../model/random.ts';
-import { batchOf, TestClock, testStore, viewOf } from '../support/store.ts';
+import { batchOf, modelVersion, TestClock, testStore, viewOf } from '../support/store.ts';
 
 const BYTES = 8;
 
@@ -175,6 +175,27 @@ test('what retention, an erasure, its lift, or a drop has overtaken is passed by
   store.createView({ ...viewOf('job'), created_timestamp: store.clock() });
   checkLast();
   await expect.poll(() => skew.counts).toMatchObject({ mismatches: 0, passed_by: { dropped: 1 } });
+});
+
+test('an answer of a version that was retired since, or made anew, cannot be asked again', async () => {
+  const store = testStore(viewOf('job'));
+  const { skew, found } = checkOf(store);
+  store.addVersion('job', modelVersion('v2'));
+  await store.promote('job', 'v2', { kept_until: undefined });
+  const rows = batchOf([{ id: 'c', event: 1, vector: [1, 2] }]);
+  await store.commit('job', 'v1', { rows });
+  const check = heldBack(() => serve(store, skew, ['c'], latest(store), 0));
+  await store.retire('job', 'v1', {});
+  check();
+  await expect.poll(() => skew.counts.passed_by.dropped).toBe(1);
+  store.addVersion('job', modelVersion('v1'));
+  await store.commit('job', 'v1', { rows });
+  const checkLater = heldBack(() => serve(store, skew, ['c'], latest(store), 0));
+  await store.retire('job', 'v1', {});
+  store.addVersion('job', modelVersion('v1'));
+  checkLater();
+  await expect.poll(() => skew.counts.passed_by.dropped).toBe(2);
+  expect(found).toEqual([]);
 });
 
 test('more than can be asked again is dropped and counted, and a stop ends it', async () => {

@@ -94,13 +94,18 @@ const summaryFields = {
     boundary: z.enum(BOUNDARIES),
     knowledge: z.enum(KNOWLEDGE),
     known_at: instantText.nullable(),
+    alias_as_of: z.literal(true).optional(),
   }),
   feature_views: z
     .record(
       z.string(),
       z.strictObject({
         feature_view: z.string(),
-        version: z.string(),
+        version: z.string().nullable().describe('Null with `alias_as_of`.'),
+        versions: z
+          .record(z.string(), z.int())
+          .optional()
+          .describe('With `alias_as_of`: how many of the rows done each version answered.'),
         dim: z.int(),
         dtype: z.string(),
         max_age: maxAge,

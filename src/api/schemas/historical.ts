@@ -6,6 +6,8 @@ import { joinQuestionQuery, queryBoolean, questionFields } from './common.ts';
 
 const KNOWN_TEXT = 'Also answer `<ref>__known_timestamp`: when the vector’s source was known.';
 const CREATED_TEXT = 'Also answer `<ref>__created_timestamp`: when the revision was stored.';
+const ALIAS_TEXT =
+  'Answer each row by the version that was `current` at its moment, rather than all rows by one, and name it in `<ref>__version`. Of views named without a version whose versions have vectors of one kind; a row whose version is retired is INVALID.';
 const STRICT_TEXT = 'End the join at the first INVALID row, rather than mark it.';
 
 const featureViews = z.string().meta({
@@ -45,6 +47,7 @@ export const joinQuery = {
   known_timestamps: queryBoolean.optional().describe(KNOWN_TEXT),
   created_timestamps: queryBoolean.optional().describe(CREATED_TEXT),
   strict: queryBoolean.optional().describe(STRICT_TEXT),
+  alias_as_of: queryBoolean.optional().describe(ALIAS_TEXT),
   ...joinQuestionQuery,
 };
 
@@ -55,6 +58,7 @@ export const joinFields = {
   known_timestamps: z.boolean().optional().describe(KNOWN_TEXT),
   created_timestamps: z.boolean().optional().describe(CREATED_TEXT),
   strict: z.boolean().optional().describe(STRICT_TEXT),
+  alias_as_of: z.boolean().optional().describe(ALIAS_TEXT),
   boundary: joinQuestionQuery.boundary,
   knowledge: joinQuestionQuery.knowledge,
   known_at: questionFields.known_at,

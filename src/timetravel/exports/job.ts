@@ -5,7 +5,7 @@ import type { Micros } from '../../ground/time.ts';
 import { requireReserve } from '../../store/folders.ts';
 import { strangerAt } from '../../store/lineage.ts';
 import type { Store } from '../../store/store.ts';
-import type { JoinPlan } from '../join/plan.ts';
+import { type JoinPlan, versionsOf } from '../join/plan.ts';
 import { addCounts, firstInvalid, noCounts } from '../join/summary.ts';
 import type { WindowDone } from '../join/window-done.ts';
 import type { FileTarget } from '../join/windows.ts';
@@ -88,15 +88,19 @@ function addWindow(totals: ExportTotals, window: WindowDone): void {
 
 /** When each version that the plan asks was made. Throws VIEW_NOT_FOUND, VERSION_NOT_FOUND. */
 export function madeOf({ refs }: Pick<JoinPlan, 'refs'>, { catalogue }: Store): Micros[] {
-  return refs.map(({ view, version }) => {
+  return askedOf({ refs }).map(({ view, version }) => {
     return catalogue.mustGetVersion(catalogue.mustGetView(view), version).created_timestamp;
   });
+}
+
+function askedOf({ refs }: Pick<JoinPlan, 'refs'>): { view: string; version: string }[] {
+  return refs.flatMap((ref) => versionsOf(ref).map((version) => ({ view: ref.view, version })));
 }
 
 /** Between its parts an export may have waited for another start, perhaps of a restored store. */
 function requireSameStore({ plan, made }: ExportRecord, store: Store): void {
   const found = madeOf(plan, store);
-  const other = plan.refs.find((_, at) => found[at] !== made[at]);
+  const other = askedOf(plan).find((_, at) => found[at] !== made[at]);
   if (other !== undefined) {
     throw new TidemarkError(
       'VERSION_NOT_FOUND',

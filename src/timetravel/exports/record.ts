@@ -40,7 +40,7 @@ export interface ExportRecord {
   ended?: Micros;
   plan: JoinPlan;
   vectorFormat: VectorFormat;
-  /** When the version of each reference was made: another may have its name by now. */
+  /** When each version that is asked was made: another may have its name by now. */
   made: number[];
   /** Undefined: the plan asks for revisions. */
   spine?: ExportSpine;
@@ -87,12 +87,20 @@ export function parseRecord(text: string, where: string): ExportRecord {
 }
 
 /** Counts as JSON has them, and back: arrays of typed numbers would come out as objects. */
-export function encodeCounts({ statuses, reasons }: RefCounts): object {
-  return { statuses: [...statuses], reasons: [...reasons] };
+export function encodeCounts({ statuses, reasons, versions }: RefCounts): object {
+  return {
+    statuses: [...statuses],
+    reasons: [...reasons],
+    ...(versions && { versions: [...versions] }),
+  };
 }
 
-export function parseCounts({ statuses, reasons }: RefCounts): RefCounts {
-  return { statuses: Float64Array.from(statuses), reasons: Float64Array.from(reasons) };
+export function parseCounts({ statuses, reasons, versions }: RefCounts): RefCounts {
+  return {
+    statuses: Float64Array.from(statuses),
+    reasons: Float64Array.from(reasons),
+    ...(versions && { versions: Float64Array.from(versions) }),
+  };
 }
 
 const ID_RANDOM = 2 ** 32;

@@ -1,6 +1,6 @@
 import { makeData, RecordBatch, Schema, Struct } from 'apache-arrow';
 
-import { TidemarkError } from '../../ground/errors.ts';
+import { type ErrorCode, TidemarkError } from '../../ground/errors.ts';
 import { numberBytes } from '../../store/dtype.ts';
 import type { PageVersion } from '../../store/pinned-version.ts';
 import { radixOrder } from '../../store/radix-order.ts';
@@ -21,11 +21,12 @@ import {
   timestampColumn,
 } from './columns.ts';
 import { idOrder } from './id-order.ts';
-import type { JoinPlan, JoinRef } from './plan.ts';
+import { type JoinPlan, type JoinRef, namesOf, versionsOf } from './plan.ts';
+import { Reigning, type VectorReads } from './reigning.ts';
 import { resolveWindow } from './resolve-window.ts';
 import { readScales } from './scales.ts';
 import { type Keep, StagedVectors } from './staged-vectors.ts';
-import { INVALID_SHOWN } from './summary.ts';
+import { INVALID_SHOWN, noCounts } from './summary.ts';
 import { take } from './take.ts';
 import type { InvalidRow, RefCounts } from './window-done.ts';
 
@@ -40,17 +41,22 @@ const ROW_NUMBER = 'row_number';
 export interface ResolvedWindow {
   window: SpineWindow;
   plan: JoinPlan;
-  versions: readonly PageVersion[];
+  /** One a reference: where the vectors are that its resolution names. */
+  vectors: readonly VectorReads[];
   /** One a reference, its rows in the order of the answer. */
   resolutions: readonly Resolution[];
+  /** Of a reference with reigns, in the same order: see `Reigned`. */
+  versions: readonly (Uint8Array | undefined)[];
   /** The window's rows in the order of the answer; undefined: their own. */
   order: Int32Array | undefined;
 }
 
 /**
- * Resolves every row of a window for every reference (A11). `versions`: one a reference.
+ * Resolves every row of a window for every reference (A11). `versions`: those of each reference's
+ * `versionsOf`, one after another.
  * Throws BAD_REQUEST for a column that is missing or of no use and, where the plan is strict, for the
- * first row that is INVALID (BEFORE_RETENTION for that reason); NAME_COLLISION; STORE_CORRUPT.
+ * first row that is INVALID (BEFORE_RETENTION for that reason, VERSION_NOT_FOUND for a version that
+ * is retired); NAME_COLLISION; STORE_CORRUPT.
  */
 export function resolveRows(
   window: SpineWindow,
@@ -58,10 +64,13 @@ export function resolveRows(
   versions: readonly PageVersion[],
 ): ResolvedWindow {
   refuseCollisions(window, plan);
+  const answerers = answerersOf(plan, versions);
+  const vectors = answerers.map((each) => each.vectors);
   if (window.batch.schema.fields.length === 0 && window.batch.numRows === 0) {
     // Lines without one of them have no columns to be missed.
     const resolutions = plan.refs.map(() => new Resolution(0));
-    return { window, plan, versions, resolutions, order: undefined };
+    const none = plan.refs.map(({ reigns }) => reigns && new Uint8Array());
+    return { window, plan, vectors, resolutions, versions: none, order: undefined };
   }
   const moments = momentsOf(window, plan.timeColumn);
   const ids = new Map<string, IdColumn>();
@@ -72,14 +81,41 @@ export function resolveRows(
   const found = plan.refs.map((ref, at) => {
     const question = { ...plan.question, asOf: undefined, maxAge: ref.maxAge };
     const own = ids.get(ref.idColumn)!;
-    const resolution = resolveWindow(versions[at]!, own, moments, question, isWhole);
+    const answerer = answerers[at]!;
+    const { resolution, versions: codes } =
+      answerer instanceof Reigning
+        ? answerer.resolve(own, moments, question, isWhole)
+        : {
+            resolution: resolveWindow(answerer, own, moments, question, isWhole),
+            versions: undefined,
+          };
     if (plan.strict) refuseInvalid(resolution, window, ref, plan);
-    return resolution;
+    return { resolution, codes };
   });
   const isByEntity = plan.order === 'entity';
   const order = isByEntity ? entityOrder(ids.get(plan.refs[0]!.idColumn)!, moments) : undefined;
-  const resolutions = order === undefined ? found : found.map((each) => each.take(order));
-  return { window, plan, versions, resolutions, order };
+  return {
+    window,
+    plan,
+    vectors,
+    resolutions: found.map(({ resolution }) => (order ? resolution.take(order) : resolution)),
+    versions: found.map(({ codes }) =>
+      order && codes ? Uint8Array.from(order, (row) => codes[row]!) : codes,
+    ),
+    order,
+  };
+}
+
+/** Who answers the rows of each reference. */
+function answerersOf(
+  { refs }: JoinPlan,
+  versions: readonly PageVersion[],
+): (PageVersion | Reigning)[] {
+  let next = 0;
+  return refs.map((ref) => {
+    const own = versions.slice(next, (next += versionsOf(ref).length));
+    return ref.reigns === undefined ? own[0]! : new Reigning(ref.reigns, own);
+  });
 }
 
 /** A column whose vectors can also be set down by slices of so many rows first. */
@@ -97,7 +133,7 @@ export interface WindowAnswer extends Answer {
  * each reference the number of each row's vector, −1 where there is none.
  */
 export function answerOf(
-  { window, plan, versions, resolutions, order }: ResolvedWindow,
+  { window, plan, vectors: pools, resolutions, versions, order }: ResolvedWindow,
   vectorRows?: readonly Int32Array[],
 ): WindowAnswer {
   const { batch, firstRow, lines } = window;
@@ -119,11 +155,11 @@ export function answerOf(
         return;
       }
       const place = columns.length + vectors.length;
-      vectors.push(vectorColumn(name, place, ref, resolution, versions[at]!));
+      vectors.push(vectorColumn(name, place, ref, resolution, pools[at]!));
       if (ref.dtype === 'int8') {
         const { vectorIds } = resolution;
         const rows = presentRows(resolution);
-        columns.push(floatColumn(scale, readScales(versions[at]!, ref.dim, vectorIds, rows)));
+        columns.push(floatColumn(scale, readScales(pools[at]!, ref.dim, vectorIds, rows)));
       }
     };
     if (plan.revisions !== undefined) {
@@ -133,8 +169,12 @@ export function answerOf(
     const isPresent = (row: number): boolean => resolution.statuses[row] === code.PRESENT;
     const time = (values: Float64Array): Float64Array =>
       values.map((value, row) => (isPresent(row) ? value : Number.NaN));
-    const [own, scale, event, known, created, status, reason] = addedNames(ref.name, plan);
+    const names = addedNames(ref.name, plan);
+    const [own, scale, version, event, known, created, status, reason] = names;
     addVectors(own, scale);
+    if (ref.reigns !== undefined) {
+      columns.push(codeColumn(version, versions[at]!, [null, ...namesOf(ref.reigns)]));
+    }
     columns.push(timestampColumn(event, time(resolution.events)));
     if (plan.columns.known) columns.push(timestampColumn(known, time(resolution.knowns)));
     if (plan.columns.created) columns.push(timestampColumn(created, time(resolution.createds)));
@@ -162,13 +202,12 @@ export function batchOf(columns: readonly Column[], rows: number, like?: Schema)
 }
 
 /** How many rows of each reference had which status and reason. */
-export function countsOf({ resolutions }: ResolvedWindow): RefCounts[] {
-  return resolutions.map((resolution) => {
-    const statuses = new Float64Array(STATUSES.length);
-    const reasons = new Float64Array(REASONS.length);
-    for (const status of resolution.statuses) statuses[status]!++;
-    for (const reason of resolution.reasons) reasons[reason]!++;
-    return { statuses, reasons };
+export function countsOf({ plan, resolutions, versions }: ResolvedWindow): RefCounts[] {
+  return noCounts(plan).map((counts, at) => {
+    for (const status of resolutions[at]!.statuses) counts.statuses[status]!++;
+    for (const reason of resolutions[at]!.reasons) counts.reasons[reason]!++;
+    for (const version of versions[at] ?? []) if (version > 0) counts.versions![version - 1]!++;
+    return counts;
   });
 }
 
@@ -194,7 +233,7 @@ function vectorColumn(
   at: number,
   { dim, dtype }: JoinRef,
   resolution: Resolution,
-  { vectors }: PageVersion,
+  vectors: VectorReads,
 ): StagingColumn {
   const valid = new Uint8Array(resolution.statuses.length);
   const present = presentRows(resolution);
@@ -235,9 +274,10 @@ function entityOrder({ ids, ordinals }: IdColumn, moments: Float64Array): Int32A
 function addedNames(
   name: string,
   plan: JoinPlan,
-): [string, string, string, string, string, string, string] {
+): [string, string, string, string, string, string, string, string] {
   const after = [
     SCALE,
+    'version',
     'event_timestamp',
     'known_timestamp',
     'created_timestamp',
@@ -268,11 +308,12 @@ function refuseCollisions(window: SpineWindow, plan: JoinPlan): void {
       `${whoHas(window, ROW_NUMBER)} a column ${ROW_NUMBER}, which order=entity adds; rename it`,
     );
   }
-  for (const { name, dtype } of plan.refs) {
-    const [own, scale, event, known, created, status, reason] = addedNames(name, plan);
+  for (const { name, dtype, reigns } of plan.refs) {
+    const [own, scale, version, event, known, created, status, reason] = addedNames(name, plan);
     const added = [
       own,
       ...(dtype === 'int8' && plan.vectors === 'inline' ? [scale] : []),
+      ...(reigns === undefined ? [] : [version]),
       event,
       ...(plan.columns.known ? [known] : []),
       ...(plan.columns.created ? [created] : []),
@@ -307,11 +348,17 @@ function refuseInvalid(
   if (at < 0) return;
   const reason = REASONS[reasons[at]!];
   throw new TidemarkError(
-    reasons[at] === code.BEFORE_RETENTION ? 'BEFORE_RETENTION' : 'BAD_REQUEST',
+    REFUSED_AS[reasons[at]!] ?? 'BAD_REQUEST',
     `${window.nameOf(at)} is INVALID for ${ref.name}: ${reason}${columnOf(reasons[at]!, ref, plan)}; ` +
       'mend it, or leave out strict to have such rows marked',
   );
 }
+
+/** What a row is refused as that is in order, but for what is gone. */
+const REFUSED_AS: Record<number, ErrorCode> = {
+  [code.BEFORE_RETENTION]: 'BEFORE_RETENTION',
+  [code.VERSION_RETIRED]: 'VERSION_NOT_FOUND',
+};
 
 /** Where in the row to look for what is wrong. */
 function columnOf(reason: number, { idColumn }: JoinRef, { timeColumn }: JoinPlan): string {

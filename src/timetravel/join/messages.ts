@@ -19,7 +19,7 @@ export interface WindowTask {
   index: number;
   piece: SpinePiece | RevisionPiece;
   plan: JoinPlan;
-  /** One a reference. */
+  /** Those of each reference's `versionsOf`, one after another. */
   versions: readonly PinnedVersion[];
   /** Undefined: the answer is handed back. */
   files: WindowFiles | undefined;

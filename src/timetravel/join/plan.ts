@@ -7,6 +7,7 @@ export interface JoinRef {
   /** What its columns are called by: `<name>__vector` and so on. */
   name: string;
   view: string;
+  /** With `reigns`: that of the last. */
   version: string;
   dim: number;
   dtype: Dtype;
@@ -14,6 +15,35 @@ export interface JoinRef {
   idColumn: string;
   /** How old an answer may be, µs; `ANY_AGE` where there is no limit (A6). */
   maxAge: number;
+  /**
+   * Rows are answered each by the version that was `current` at its moment, which these tell,
+   * ascending; undefined: all by `version`.
+   */
+  reigns?: readonly Reign[];
+}
+
+/** One version of a view, from when on it was its `current` one. */
+export interface Reign {
+  /** µs; of the first it is the beginning of time. */
+  from: number;
+  version: string;
+  /** Its vectors are gone; another version may have its name. */
+  isRetired: boolean;
+}
+
+/** The versions that answer a reference's rows, each once. */
+export function versionsOf({ version, reigns }: Pick<JoinRef, 'version' | 'reigns'>): string[] {
+  return reigns === undefined ? [version] : liveOf(reigns);
+}
+
+/** The same of reigns alone: retired versions answer none. */
+export function liveOf(reigns: readonly Reign[]): string[] {
+  return namesOf(reigns.filter(({ isRetired }) => !isRetired));
+}
+
+/** The names of the versions, each once, in the order of their first reigns. */
+export function namesOf(reigns: readonly Reign[]): string[] {
+  return [...new Set(reigns.map(({ version }) => version))];
 }
 
 /** Each vector beside its row, or a row number into a table that has each distinct vector once. */

@@ -1,5 +1,5 @@
 import { numberBytes } from '../../store/dtype.ts';
-import type { PageVersion } from '../../store/pinned-version.ts';
+import type { VectorReads } from './reigning.ts';
 
 /**
  * The scales of vectors of int8, `ids[row]` for each of the `rows`; NaN in the others. They are known
@@ -7,7 +7,7 @@ import type { PageVersion } from '../../store/pinned-version.ts';
  * reading of the vectors is for.
  */
 export function readScales(
-  { vectors }: PageVersion,
+  vectors: VectorReads,
   dim: number,
   ids: Float64Array,
   rows: Int32Array,

@@ -30,7 +30,14 @@ export function scanRows(
     batch: batchOf(columns, ids.length),
     nameOf: (row) => `row ${firstRow + row + 1}`,
   };
-  const resolved = { window, plan, versions, resolutions: [resolution], order: undefined };
+  const resolved: ResolvedWindow = {
+    window,
+    plan,
+    vectors: [versions[0]!.vectors],
+    resolutions: [resolution],
+    versions: [undefined],
+    order: undefined,
+  };
   return { resolved, next };
 }
 

@@ -1,4 +1,4 @@
-import type { PageVectors } from '../../store/page-vectors.ts';
+import type { VectorReads } from './reigning.ts';
 
 /** Memory that was used before, where there is some: fresh memory costs as much as a copy. */
 export type Keep = (bytes: number) => Uint8Array<ArrayBuffer>;
@@ -19,7 +19,7 @@ export class StagedVectors {
 
   /** `rows`: those of the answer that have a vector, `ids` by row. `numberBytes`: of each, the first. */
   constructor(
-    vectors: PageVectors,
+    vectors: VectorReads,
     ids: Float64Array,
     rows: Int32Array,
     sliceRows: number,

@@ -3,15 +3,20 @@ import { formatInstant, type Micros } from '../../ground/time.ts';
 import type { Dtype } from '../../store/dtype.ts';
 import type { Boundary, Knowledge } from '../question.ts';
 import { ANY_AGE } from '../question.ts';
-import { NOT_YET_KNOWN, REASONS, STATUSES } from '../status.ts';
-import type { JoinPlan } from './plan.ts';
+import { NOT_YET_KNOWN, REASONS, STATUSES, VERSION_RETIRED } from '../status.ts';
+import { type JoinPlan, type JoinRef, namesOf } from './plan.ts';
 import type { InvalidRow, RefCounts } from './window-done.ts';
 
 /** What is told of the whole of a join, behind its rows. */
 export interface JoinSummary {
   rows: number;
   snapshot: number;
-  question: { boundary: Boundary; knowledge: Knowledge; known_at: string | null };
+  question: {
+    boundary: Boundary;
+    knowledge: Knowledge;
+    known_at: string | null;
+    alias_as_of?: true;
+  };
   /** By the names of the references. */
   feature_views: Record<string, RefSummary>;
   /** The first of the rows that are INVALID, where there are any. */
@@ -22,7 +27,10 @@ export interface JoinSummary {
 
 interface RefSummary {
   feature_view: string;
-  version: string;
+  /** Null where each row has that of its moment. */
+  version: string | null;
+  /** Then how many rows have which. */
+  versions?: Record<string, number>;
   dim: number;
   dtype: Dtype;
   max_age: string | null;
@@ -32,17 +40,19 @@ interface RefSummary {
 
 /** Counts of no rows yet, one for each reference. */
 export function noCounts({ refs }: Pick<JoinPlan, 'refs'>): RefCounts[] {
-  return refs.map(() => ({
+  return refs.map(({ reigns }) => ({
     statuses: new Float64Array(STATUSES.length),
     reasons: new Float64Array(REASONS.length),
+    ...(reigns && { versions: new Float64Array(namesOf(reigns).length) }),
   }));
 }
 
 /** Adds those of one window. */
 export function addCounts(to: readonly RefCounts[], counts: readonly RefCounts[]): void {
-  counts.forEach(({ statuses, reasons }, ref) => {
+  counts.forEach(({ statuses, reasons, versions }, ref) => {
     statuses.forEach((count, status) => (to[ref]!.statuses[status]! += count));
     reasons.forEach((count, reason) => (to[ref]!.reasons[reason]! += count));
+    versions?.forEach((count, version) => (to[ref]!.versions![version]! += count));
   });
 }
 
@@ -63,7 +73,13 @@ export function summaryOf(
   counts: readonly RefCounts[],
   invalid: readonly InvalidRow[],
 ): JoinSummary {
-  const unknown = counts.reduce((sum, { reasons }) => sum + reasons[NOT_YET_KNOWN]!, 0);
+  const rowsOf = (reason: number): number =>
+    counts.reduce((sum, { reasons }) => sum + reasons[reason]!, 0);
+  const [unknown, retired] = [rowsOf(NOT_YET_KNOWN), rowsOf(VERSION_RETIRED)];
+  const notes = [
+    ...(unknown > 0 ? [remedyOf(question, unknown)] : []),
+    ...(retired > 0 ? [retiredNote(retired)] : []),
+  ];
   return {
     rows,
     snapshot: question.snapshot,
@@ -71,23 +87,30 @@ export function summaryOf(
       boundary: question.boundary,
       knowledge: question.knowledge,
       known_at: question.knownAt === undefined ? null : formatInstant(question.knownAt as Micros),
+      ...(refs.some(({ reigns }) => reigns !== undefined) && { alias_as_of: true }),
     },
     feature_views: Object.fromEntries(
-      refs.map(({ name, view, version, dim, dtype, maxAge }, at): [string, RefSummary] => [
-        name,
-        {
-          feature_view: view,
-          version,
-          dim,
-          dtype,
-          max_age: maxAge === ANY_AGE ? null : formatDuration(maxAge),
-          statuses: counted(STATUSES, counts[at]!.statuses),
-          reasons: counted(REASONS, counts[at]!.reasons),
-        },
-      ]),
+      refs.map((ref, at): [string, RefSummary] => [ref.name, refSummary(ref, counts[at]!)]),
     ),
     ...(invalid.length > 0 && { invalid: [...invalid] }),
-    ...(unknown > 0 && { notes: [remedyOf(question, unknown)] }),
+    ...(notes.length > 0 && { notes }),
+  };
+}
+
+function refSummary(
+  { view, version, dim, dtype, maxAge, reigns }: JoinRef,
+  { statuses, reasons, versions }: RefCounts,
+): RefSummary {
+  return {
+    feature_view: view,
+    ...(reigns === undefined
+      ? { version }
+      : { version: null, versions: counted(namesOf(reigns), versions!) }),
+    dim,
+    dtype,
+    max_age: maxAge === ANY_AGE ? null : formatDuration(maxAge),
+    statuses: counted(STATUSES, statuses),
+    reasons: counted(REASONS, reasons),
   };
 }
 
@@ -96,6 +119,12 @@ function counted(names: readonly (string | null)[], counts: Float64Array): Recor
     name !== null && counts[at]! > 0 ? [[name, counts[at]!]] : [],
   );
   return Object.fromEntries(pairs);
+}
+
+/** What to do about rows whose version is gone. */
+function retiredNote(rows: number): string {
+  const what = rows === 1 ? 'row is of a moment' : 'rows are of moments';
+  return `${rows} ${what} whose version is retired: to have vectors for all rows, name one version`;
 }
 
 /** What to do about rows that exist but were not known in time (A5). */

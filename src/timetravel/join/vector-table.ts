@@ -1,5 +1,4 @@
 import { numberBytes } from '../../store/dtype.ts';
-import type { PageVersion } from '../../store/pinned-version.ts';
 import { radixOrder } from '../../store/radix-order.ts';
 import type { Answer, AnswerFormat } from '../formats/answer.ts';
 import { encodingOf } from '../formats/encodings.ts';
@@ -11,6 +10,7 @@ import { batchOf, type ResolvedWindow } from './join-window.ts';
 import type { KeptMemory } from './kept-memory.ts';
 import type { Numbered } from './messages.ts';
 import type { JoinRef } from './plan.ts';
+import type { VectorReads } from './reigning.ts';
 import { readScales } from './scales.ts';
 import { encodeIds, idsPathOf } from './shard-ids.ts';
 import { VectorNumbers } from './vector-numbers.ts';
@@ -75,14 +75,14 @@ export function writeShard(
   format: AnswerFormat,
   ref: JoinRef,
   { ids, first }: FreshVectors,
-  version: PageVersion,
+  vectors: VectorReads,
   memory: KeptMemory,
 ): WrittenFile | undefined {
   if (ids.length === 0) return undefined;
   writeRows(idsPathOf(path), ids.length, (file) => file.write(encodeIds(ids)));
   return writeRows(path, ids.length, (file) => {
-    if (format === 'safetensors') writeTensor(file, ref, ids, version, memory);
-    else writeTable(file, format, ref, { ids, first }, version, memory);
+    if (format === 'safetensors') writeTensor(file, ref, ids, vectors, memory);
+    else writeTable(file, format, ref, { ids, first }, vectors, memory);
   });
 }
 
@@ -105,7 +105,7 @@ function writeTensor(
   file: FileWriter,
   { dim, dtype }: JoinRef,
   ids: Float64Array,
-  version: PageVersion,
+  vectors: VectorReads,
   memory: KeptMemory,
 ): void {
   const rows = ids.length;
@@ -114,7 +114,7 @@ function writeTensor(
     const scale = { name: 'scale', dtype: 'F32' as const, shape: [rows] };
     file.write(planSafetensors([scale, vector], {}).header);
     const all = Int32Array.from(ids, (_, row) => row);
-    const scales = readScales(version, dim, ids, all);
+    const scales = readScales(vectors, dim, ids, all);
     file.write(new Uint8Array(scales.buffer));
   } else file.write(planSafetensors([vector], {}).header);
   const bytes = numberBytes(dim, dtype);
@@ -124,7 +124,7 @@ function writeTensor(
     const own = Int32Array.from(slice, (_, at) => at);
     const out = memory.take(0, slice.length * bytes);
     const offsets = Uint32Array.from(own, (row) => row * bytes);
-    version.vectors.copy(slice, own, out, offsets, bytes);
+    vectors.copy(slice, own, out, offsets, bytes);
     file.write(out);
   }
 }
@@ -134,7 +134,7 @@ function writeTable(
   format: AnswerFormat,
   { dim, dtype }: JoinRef,
   { ids, first }: FreshVectors,
-  version: PageVersion,
+  vectors: VectorReads,
   memory: KeptMemory,
 ): void {
   const bytes = numberBytes(dim, dtype);
@@ -149,7 +149,7 @@ function writeTable(
       rows.map((row) => first + from + row),
     );
     const scales =
-      dtype === 'int8' ? [floatColumn('scale', readScales(version, dim, slice, rows))] : [];
+      dtype === 'int8' ? [floatColumn('scale', readScales(vectors, dim, slice, rows))] : [];
     const answer: Answer = {
       firstRow: first + from,
       batch: batchOf([numbers, ...scales], slice.length),
@@ -160,7 +160,7 @@ function writeTable(
           dim,
           dtype,
           valid: new Uint8Array(slice.length).fill(1),
-          gather: (out, offsets) => version.vectors.copy(slice, rows, out, offsets, bytes),
+          gather: (out, offsets) => vectors.copy(slice, rows, out, offsets, bytes),
         },
       ],
       spineColumns: 0,

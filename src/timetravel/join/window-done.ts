@@ -4,6 +4,8 @@ import type { RevisionPlace } from '../spine/window.ts';
 export interface RefCounts {
   statuses: Float64Array;
   reasons: Float64Array;
+  /** Of a reference with reigns: how many rows each of its versions answered, by the order of their names. */
+  versions?: Float64Array;
 }
 
 /** A row that no answer is possible for, and why. */

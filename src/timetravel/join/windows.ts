@@ -11,7 +11,7 @@ import type { AnswerFormat } from '../formats/answer.ts';
 import type { SpineSource } from '../spine/source.ts';
 import type { RevisionPiece, RevisionPlace, SpinePiece } from '../spine/window.ts';
 import type { JoinedWindow, Numbered, WindowFiles, WindowTask } from './messages.ts';
-import type { AskedRevisions, JoinPlan } from './plan.ts';
+import { type AskedRevisions, type JoinPlan, versionsOf } from './plan.ts';
 import type { JoinPool } from './pool.ts';
 import { decodeIds, idsPathOf } from './shard-ids.ts';
 import type { Turns } from './thread.ts';
@@ -44,7 +44,7 @@ type Start = { firstRow: number; after: RevisionPlace | undefined } | undefined;
 /** The windows of one join, started in their order. */
 export class Windows {
   private join: Join;
-  private stores: VersionStore[];
+  private asked: { view: string; version: string; store: VersionStore }[];
   private pieces: AsyncGenerator<SpinePiece | RevisionPiece>;
   private index: number;
   private numbered: Promise<readonly Numbered[] | undefined>;
@@ -60,7 +60,11 @@ export class Windows {
   private constructor(join: Join, done: readonly WindowDone[], numbered: readonly Numbered[]) {
     this.join = join;
     const { plan, store, source } = join;
-    this.stores = plan.refs.map(({ view, version }) => store.version(view, version));
+    this.asked = plan.refs.flatMap((ref) =>
+      versionsOf(ref).map((version) => {
+        return { view: ref.view, version, store: store.version(ref.view, version) };
+      }),
+    );
     this.index = done.length;
     this.numbered = Promise.resolve(numbered);
     const firstRow = done.reduce((sum, { rows }) => sum + rows, 0);
@@ -116,7 +120,7 @@ export class Windows {
     const pins: Pin[] = [];
     try {
       if (this.isOver) throw new TidemarkError('SHUTTING_DOWN', 'the join was given up');
-      for (const at of plan.refs.keys()) pins.push(this.pin(at));
+      for (const each of this.asked) pins.push(this.pin(each));
       const versions = pins.map(({ version }) => version);
       const task: WindowTask = { index, piece, plan, versions, files: this.filesOf(index) };
       const joined = await lent.thread.join(task, turns);
@@ -128,12 +132,11 @@ export class Windows {
     }
   }
 
-  private pin(at: number): Pin {
+  private pin({ view, version, store: before }: Windows['asked'][number]): Pin {
     const { store, plan } = this.join;
-    const { view, version } = plan.refs[at]!;
     const { snapshot } = plan.question;
     const now = store.version(view, version);
-    if (now !== this.stores[at]) {
+    if (now !== before) {
       throw new TidemarkError(
         'VERSION_NOT_FOUND',
         `the feature view ${view} was dropped, and made anew, during the join`,

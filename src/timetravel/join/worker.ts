@@ -81,7 +81,7 @@ async function join(task: WindowTask): Promise<JoinedWindow> {
       files.shardFormat,
       plan.refs[ref]!,
       fresh,
-      versions[ref]!,
+      resolved.vectors[ref]!,
       memory,
     ),
   );
