@@ -271,7 +271,7 @@ export function commands(): Command[] {
     ),
     step('drop', pick, async (world, view) => {
       await world.drop(world.viewAt(view));
-      if (world.views.size === 0) world.createAt(view % 3);
+      if (world.views.size === 0) await world.createAt(view % 3);
     }),
     step('create', fc.nat(2), async (world, view) => world.createAt(view)),
     step('follow', fc.record({ page: fc.integer({ min: 1, max: 50 }), seed }), follow),

@@ -28,7 +28,7 @@ async function runHistories(seed: number, runs: number, replay?: string): Promis
     }),
   );
   const property = fc.asyncProperty(histories, async (history) => {
-    const world = new World();
+    const world = await World.make();
     const copies = new Copies(world);
     try {
       await fc.asyncModelRun(() => ({ model: world, real: copies }), history);

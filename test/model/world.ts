@@ -5,6 +5,7 @@ import { setImmediate } from 'node:timers/promises';
 
 import { expect } from 'vitest';
 
+import { TidemarkError } from '../../src/ground/errors.ts';
 import { micros } from '../../src/ground/time.ts';
 import type { FeatureView } from '../../src/store/catalogue.ts';
 import type { ErasureScope } from '../../src/store/erasures.ts';
@@ -67,7 +68,12 @@ export class World {
   constructor() {
     this.directory = this.newDirectory();
     this.store = openStore(this.directory, this.clock.read, { residentBytes: RESIDENT_BYTES });
-    this.createAt(0);
+  }
+
+  static async make(): Promise<World> {
+    const world = new World();
+    await world.createAt(0);
+    return world;
   }
 
   newDirectory(): string {
@@ -101,7 +107,7 @@ export class World {
   }
 
   /** Creates one of the views, unless it is there. */
-  createAt(pick: number): void {
+  async createAt(pick: number): Promise<void> {
     const { name, entity } = VIEWS[pick]!;
     if (this.views.has(name)) return;
     const created_timestamp = micros(this.clock.now * 1_000 + this.made++);
@@ -113,20 +119,35 @@ export class World {
       aliases: { current: 'v1' },
       versions: { v1: { version: 'v1', dim: 2, dtype: 'float32', created_timestamp } },
     };
-    this.store.createView(view);
+    await this.whenGone(() => this.store.createView(view));
     const reigns = [{ seq: this.store.catalogue.lastEvent(), current: 'v1' }];
     this.views.set(name, { view, targets: [], reigns, candidate: undefined, previous: undefined });
     this.begin(name, 'v1', 2);
   }
 
+  /** A store that followed another may have files left of what had that name: it says so. */
+  private async whenGone(make: () => void): Promise<void> {
+    for (;;) {
+      try {
+        make();
+        return;
+      } catch (error) {
+        if (!(error instanceof TidemarkError) || error.code !== 'STORE_UNAVAILABLE') throw error;
+        await setImmediate();
+      }
+    }
+  }
+
   /** One more model version, if there is a name left for it: the candidate from then on. */
-  addVersion(name: string): void {
+  async addVersion(name: string): Promise<void> {
     const known = this.views.get(name)!;
     const added = MORE_VERSIONS.find(({ version }) => this.targetOf(name, version) === undefined);
     if (added === undefined) return;
     const { version, dim } = added;
     const created_timestamp = micros(this.clock.now);
-    this.store.addVersion(name, { version, dim, dtype: 'float32', created_timestamp });
+    await this.whenGone(() =>
+      this.store.addVersion(name, { version, dim, dtype: 'float32', created_timestamp }),
+    );
     this.begin(name, version, dim);
     known.candidate = version;
   }
