@@ -1,4 +1,9 @@
+import { join } from 'node:path';
+
 import { defineConfig } from 'vitest/config';
+
+/** What processes and threads that tests start have compiled: half of their start is that. */
+const COMPILED = join(import.meta.dirname, '.cache/compiled');
 
 /** One project a kind of proof; `npm test` runs them all. */
 function project(name: string, folders: string[], seconds: number, extra: object = {}) {
@@ -8,6 +13,7 @@ function project(name: string, folders: string[], seconds: number, extra: object
       include: folders.map((folder) => `test/${folder}/**/*.test.ts`),
       testTimeout: seconds * 1000,
       hookTimeout: seconds * 1000,
+      env: { NODE_COMPILE_CACHE: COMPILED },
       ...extra,
     },
   };

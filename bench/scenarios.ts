@@ -64,4 +64,8 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
     'ingest/freshness.ts',
     'from Kafka to an answer: takes model, events a second, seconds',
   ),
+  'walk-through': look(
+    'rollout/walk-through.ts',
+    'another model version filled, promoted and rolled back under lookups and pushes',
+  ),
 };

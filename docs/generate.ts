@@ -61,6 +61,7 @@ const MEANINGS: Record<string, string> = {
     'What a request may send, what one answer may hold, and how long clients are waited for; of each process.',
   maintenance: 'The upkeep of the files.',
   backup: 'Backups.',
+  backfill: 'Filling a model version with what came before it.',
   exports: 'Training joins, and their answers as files.',
   serving: 'Lookups.',
   promotion: 'What a model version must pass before it is promoted, and is held against later.',

@@ -15,6 +15,10 @@ async function unused(): Promise<never> {
   throw new Error('documenting serves no request');
 }
 
+function never(): never {
+  throw new Error('documenting serves no request');
+}
+
 async function* none(): AsyncGenerator<never> {}
 
 /** Writes what the server says of itself to openapi.json, beside this file. */
@@ -46,6 +50,8 @@ try {
       passed: () => 0,
       log: console,
     }),
+    backfills: { submit: unused, plan: unused, list: () => [], mustGet: never, remove: unused },
+    backfillDirectories: [],
     spineDirectories: [],
     backupDirectories: [],
     maxFutureSkew: 0,

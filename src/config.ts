@@ -117,6 +117,14 @@ const promotionSchema = z.strictObject({
       'A program and its arguments that must end with 0; TIDEMARK_FEATURE_VIEW, TIDEMARK_CURRENT and TIDEMARK_CANDIDATE say what it is about.',
     ),
   command_seconds: z.int().min(1).max(3_600).default(60).describe('How long it may take.'),
+  centroid_shift_max: z
+    .number()
+    .min(0)
+    .max(2)
+    .default(0.1)
+    .describe(
+      'How far the mean direction of a version’s newest vectors may be from what it was, as a cosine distance, before its health says so; no gate.',
+    ),
 });
 
 const backupSchema = z.strictObject({
@@ -124,6 +132,13 @@ const backupSchema = z.strictObject({
     .array(z.string().min(1))
     .default([])
     .describe('Where backups may be written that are asked of the server; nowhere by default.'),
+});
+
+const backfillSchema = z.strictObject({
+  directories: z
+    .array(z.string().min(1))
+    .default([])
+    .describe('Where files of backfills may lie on the server’s disk; nowhere by default.'),
 });
 
 const GIB = 2 ** 30;
@@ -211,6 +226,23 @@ const skewSchema = z.strictObject({
     .describe('Rows that may wait for that: beyond, they are dropped and counted.'),
 });
 
+const shadowSchema = z.strictObject({
+  sample: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.01)
+    .describe(
+      'Share of lookups of the latest without a version that the view’s candidate is asked too; 0: none.',
+    ),
+  queue: z
+    .int()
+    .min(1)
+    .max(4_096)
+    .default(64)
+    .describe('Lookups that may wait for that: beyond, they are dropped and counted.'),
+});
+
 export const configSchema = z
   .strictObject({
     data: z
@@ -250,10 +282,12 @@ export const configSchema = z
     limits: limitsSchema.default(() => limitsSchema.parse({})),
     maintenance: maintenanceSchema.default(() => maintenanceSchema.parse({})),
     backup: backupSchema.default(() => backupSchema.parse({})),
+    backfill: backfillSchema.default(() => backfillSchema.parse({})),
     exports: exportsSchema.default(() => exportsSchema.parse({})),
     serving: servingSchema.default(() => servingSchema.parse({})),
     promotion: promotionSchema.default(() => promotionSchema.parse({})),
     skew_check: skewSchema.default(() => skewSchema.parse({})),
+    shadow: shadowSchema.default(() => shadowSchema.parse({})),
     inference: inferenceSchema.default(() => inferenceSchema.parse({})),
     remote_models: z
       .array(remoteModelSchema)
@@ -344,10 +378,11 @@ export function loadConfig(
   }
   const data = resolve(parsed.data.data);
   const backup = { directories: parsed.data.backup.directories.map((path) => resolve(path)) };
+  const backfill = { directories: parsed.data.backfill.directories.map((path) => resolve(path)) };
   const spines = parsed.data.exports.spine_directories.map((path) => resolve(path));
   const exports = { ...parsed.data.exports, spine_directories: spines };
   const models = resolve(parsed.data.models ?? join(data, 'models'));
-  return { ...parsed.data, data, models, backup, exports };
+  return { ...parsed.data, data, models, backup, backfill, exports };
 }
 
 /** A file that is named must be there; the one in the working directory need not, but be readable. */

@@ -33,6 +33,7 @@ import { Retirement } from './rollout/retirement.ts';
 import { Shadow } from './rollout/shadow.ts';
 import type { MadeBy } from './store/golden.ts';
 import { openStore, type Store } from './store/store.ts';
+import { nameOf } from './store/versions.ts';
 import { ColdWatch } from './timetravel/cold/cold-watch.ts';
 import { Prefetch } from './timetravel/cold/prefetch.ts';
 import { Exports } from './timetravel/exports/exports.ts';
@@ -149,6 +150,8 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     pipeline,
     readFile: readTable,
     sources: config.sources,
+    connection: config.kafka,
+    readersOf: (view, version) => sources.readersOf(view, version),
     futureSkewMax,
     random: Math.random,
     passed,
@@ -160,6 +163,7 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
       [...config.sources, ...config.sinks].some(
         (each) => each.feature_view === view && each.version === version,
       ),
+    isRead: (view, version) => exports.isReading(view, version),
     log: logger,
   });
   const drift = new Drift({ store, bounds: config.promotion, log: logger });
@@ -198,9 +202,12 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     backlogOf: (view, version) => {
       const { records, isKnown, behind } = sources.backlogOf(view, version);
       const texts = pipeline.pending.count(view, version);
+      const events = backfills.waitingOf(view, version);
       return {
-        waiting: isKnown ? records + texts : undefined,
-        message: `${records} records to read${named(behind)}, ${texts} texts to embed`,
+        waiting: isKnown ? records + texts + events : undefined,
+        message:
+          `${records} records to read${named(behind)}, ${texts} texts to embed, ` +
+          `${events} events of backfills`,
       };
     },
     embed: async (view, version, texts, signal) => {
@@ -391,13 +398,14 @@ function readiness(
     return { ready: Object.values(checks).every(({ ok }) => ok), checks };
   }
   const inUse = modelsOf(store);
+  const names = new Set(store.catalogue.select().map((each) => nameOf(each.view, each.version)));
   /** What is done for a version that few or none ask is looked at, and holds up no request. */
   const beside = new Set<string>();
   for (const { name, state, message: why, circuit } of embedders.states()) {
     // A model that somebody only asked for is not what the server is there for.
     if (!inUse.all.has(name)) continue;
     if (!inUse.current.has(name)) beside.add(`model ${name}`);
-    const { cosine, drift } = golden.stateOf(name) ?? {};
+    const { cosine, drift } = golden.stateOf(name, (version) => names.has(version)) ?? {};
     checks[`model ${name}`] = {
       ok: state === 'warm' && drift === undefined,
       state,

@@ -32,18 +32,18 @@ export class Upkeep {
   private watch: ClockWatch;
 
   private passed: () => number;
-  private tidy: () => Promise<void>;
+  private tidy: (isClockAhead: boolean) => Promise<void>;
 
   /**
    * `passed`: µs since any moment, however the clock is set. `tidy`: what else is due with each
-   * round.
+   * round; nothing that stays gone is to be done while the clock is ahead.
    */
   constructor(
     store: Store,
     settings: Settings,
     log: Log,
     passed: () => number,
-    tidy: () => Promise<void> = async () => {},
+    tidy: (isClockAhead: boolean) => Promise<void> = async () => {},
   ) {
     this.store = store;
     this.settings = settings;
@@ -144,21 +144,21 @@ export class Upkeep {
   private async round(): Promise<void> {
     const { dead_share, erased_within_seconds } = this.settings;
     // One wrong clock, and what retention should keep for years were gone for good.
-    const holdHorizons = this.watch.isAhead(this.store.clock(), this.passed());
-    if (holdHorizons) {
+    const isClockAhead = this.watch.isAhead(this.store.clock(), this.passed());
+    if (isClockAhead) {
       this.log.error(
         { clock: formatInstant(this.store.clock()) },
-        'the clock has gone ahead of the time that passed: retention waits for a day, or until it is set back',
+        'the clock has gone ahead of the time that passed: retention and retirement wait for a day, or until it is set back',
       );
     }
     try {
       this.found = await this.store.maintain({
-        holdHorizons,
+        holdHorizons: isClockAhead,
         deadShare: dead_share,
         erasedWithin: erased_within_seconds * MICROS_PER_SECOND,
       });
       this.tell();
-      await this.tidy();
+      await this.tidy(isClockAhead);
     } catch (error) {
       if (!this.isStopped) this.log.error({ err: error }, 'maintenance failed; it is tried again');
     }

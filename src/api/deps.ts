@@ -2,6 +2,8 @@ import type { FastifyServerOptions } from 'fastify';
 import type { Registry } from 'prom-client';
 
 import type { TidemarkError } from '../ground/errors.ts';
+import type { Drift } from '../rollout/drift.ts';
+import type { Shadow } from '../rollout/shadow.ts';
 import type { DeadLetter, RevisionBatch } from '../store/batch.ts';
 import type { GateResult, ModelBinding, ModelVersion } from '../store/catalogue.ts';
 import type { FieldRow } from '../store/fields.ts';
@@ -10,6 +12,7 @@ import type { Prefetch } from '../timetravel/cold/prefetch.ts';
 import type { Exports } from '../timetravel/exports/exports.ts';
 import type { JoinPool } from '../timetravel/join/pool.ts';
 import type { SkewCheck } from '../timetravel/skew.ts';
+import type { Backfilling } from './backfilling.ts';
 import type { Limits } from './limits.ts';
 import type { ReplayAnswer } from './schemas/dead-letters.ts';
 
@@ -101,6 +104,10 @@ export interface Deps {
   readiness: () => Readiness | Promise<Readiness>;
   /** Asks a sample of answers again; undefined where that is turned off. */
   skew?: SkewCheck;
+  /** Asks candidates what a sample of lookups asked; undefined where that is turned off. */
+  shadow?: Shadow;
+  /** Measures the vectors of model versions; undefined: nothing is known of them. */
+  drift?: Drift;
   /** Reads what lookups are going to, where data are colder than memory; undefined: never. */
   prefetch?: Pick<Prefetch, 'isCold' | 'bring'>;
   /** Makes a read replica a leader of its own. Rejects with NOT_A_REPLICA. */
@@ -108,6 +115,9 @@ export interface Deps {
   /** The threads that all training joins share. */
   joinPool: JoinPool;
   exports: Exports;
+  backfills: Backfilling;
+  /** Where files of backfills may lie. */
+  backfillDirectories: readonly string[];
   /** Where spines of exports may lie that are not sent. */
   spineDirectories: readonly string[];
   /** Where backups may be written that somebody asks the server for. */
@@ -122,7 +132,7 @@ export interface Deps {
 /** What of it a process needs that only reads. */
 export interface ReadDeps extends Pick<
   Deps,
-  'limits' | 'pendingOf' | 'skew' | 'prefetch' | 'readiness' | 'logger' | 'registry'
+  'limits' | 'pendingOf' | 'skew' | 'shadow' | 'prefetch' | 'readiness' | 'logger' | 'registry'
 > {
   store: ReadStore;
   /** What /metrics shows; the registry alone where it is undefined. */

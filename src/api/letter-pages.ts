@@ -83,8 +83,7 @@ function readPage(
   { positions }: LetterFilter,
   last: SourcePosition | undefined,
 ): DeadLetter[] {
-  // A view that was dropped meanwhile has none.
-  if (store.catalogue.view(view) === undefined) return [];
+  if (isGone(store, { view, version })) return [];
   const { deadLetters, environment } = store.version(view, version);
   environment.refresh();
   if (positions === undefined) return deadLetters.list(PAGE, last);
@@ -106,8 +105,8 @@ function lastOffset(
   { view, version }: { view: string; version: string },
   position: SourcePosition,
 ): number {
-  // It may have been taken out, or the view dropped, since it was read.
-  if (store.catalogue.view(view) === undefined) return position.offset;
+  // It may have been taken out since it was read.
+  if (isGone(store, { view, version })) return position.offset;
   return store.version(view, version).deadLetters.lastOffset(position) ?? position.offset;
 }
 
@@ -125,8 +124,14 @@ function fits(
   if (source !== undefined && position.source !== source) return false;
   if (topic !== undefined && position.topic !== topic) return false;
   if (code !== undefined && reason !== code) return false;
+  if (isGone(store, { view, version })) return false;
   const { erasures } = store.version(view, version);
   return erasures.settled || !isAboutErased(letter, erasures);
+}
+
+/** What was dropped or retired meanwhile has no letters. */
+function isGone({ catalogue }: Store, at: { view: string; version: string }): boolean {
+  return catalogue.view(at.view)?.versions[at.version] === undefined;
 }
 
 function isBefore(

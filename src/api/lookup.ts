@@ -54,6 +54,7 @@ export function resolveLookups(
   isPacked: boolean,
 ): ResolvedLookups {
   const { store, limits, metrics, skew } = context;
+  const shadow = asksLatest(body) ? context.shadow : undefined;
   const { lookups } = body;
   refuseTooMany('lookups', lookups.length, limits);
   const ids = lookups.reduce((sum, { entity_ids }) => sum + countOfIds(entity_ids), 0);
@@ -71,7 +72,8 @@ export function resolveLookups(
       );
     }
     names.add(name);
-    return { name, view, version, dtype, ids: readAskedIds(lookup.entity_ids, isPacked) };
+    const isNamed = lookup.version !== undefined;
+    return { name, view, version, isNamed, dtype, ids: readAskedIds(lookup.entity_ids, isPacked) };
   });
   const question = resolveQuestion(
     body,
@@ -81,7 +83,7 @@ export function resolveLookups(
   refuseTooLarge(asked, limits);
   // Of all rows of the request, one after another, the one that is asked again.
   let sampled = skew?.pick(ids) ?? Number.POSITIVE_INFINITY;
-  const results = asked.map(({ name, view, version, dtype, ids: askedIds }): Resolved => {
+  const results = asked.map(({ name, view, version, isNamed, dtype, ids: askedIds }): Resolved => {
     const opened = store.version(view.name, version.version);
     const maxAge = maxAgeOf(body, view);
     const ofView = { ...question, maxAge };
@@ -90,6 +92,9 @@ export function resolveLookups(
     const isSampled = row >= 0 && row < askedIds.count;
     const resolution = resolveMany(opened, askedIds, ofView, isSampled);
     metrics.lookedUp(view.name, resolution);
+    if (view.aliases.candidate !== undefined && !isNamed && shadow?.pick() === true) {
+      shadow.remember(view, askedIds, ofView);
+    }
     const pending = pendingRows(context, body, view, version, askedIds, resolution);
     const { vectors } = opened;
     const result = { name, view, version, dtype, maxAge, vectors, resolution, pending };
@@ -125,6 +130,14 @@ function storedVector(
   return bytes;
 }
 
+function asksLatest({
+  as_of,
+  known_at,
+  at_snapshot,
+}: Pick<LookupBody, 'as_of' | 'known_at' | 'at_snapshot'>): boolean {
+  return (as_of ?? known_at ?? at_snapshot ?? undefined) === undefined;
+}
+
 const NONE: readonly number[] = [];
 
 /**
@@ -133,13 +146,13 @@ const NONE: readonly number[] = [];
  */
 export function pendingRows(
   { pendingOf }: ReadContext,
-  { as_of, known_at, at_snapshot }: Pick<LookupBody, 'as_of' | 'known_at' | 'at_snapshot'>,
+  question: Pick<LookupBody, 'as_of' | 'known_at' | 'at_snapshot'>,
   view: FeatureView,
   { version }: ModelVersion,
   ids: EntityIds,
   { reasons }: Resolution,
 ): readonly number[] {
-  if ((as_of ?? known_at ?? at_snapshot ?? undefined) !== undefined) return NONE;
+  if (!asksLatest(question)) return NONE;
   const waiting = pendingOf(view.name, version);
   if (waiting === undefined) return NONE;
   const rows: number[] = [];

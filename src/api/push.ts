@@ -4,6 +4,7 @@ import type { FeatureView, ModelVersion } from '../store/catalogue.ts';
 import { entityErased } from '../store/commit.ts';
 import { vectorBytes } from '../store/dtype.ts';
 import type { ErasedOfVersion } from '../store/erasures.ts';
+import { isGone } from '../store/maintain.ts';
 import type { Store } from '../store/store.ts';
 import type { VersionStore } from '../store/version-store.ts';
 import { PushRejected } from './problem.ts';
@@ -54,7 +55,7 @@ interface Target {
  * Throws what no record is to blame for, PushRejected for an atomic push, LIMIT_EXCEEDED.
  */
 export async function push(context: Context, request: PushRequest): Promise<PushAnswer> {
-  const { store, limits, metrics } = context;
+  const { store, limits } = context;
   const { records } = request;
   if (records.length > limits.push_records) {
     throw new TidemarkError(
@@ -62,8 +63,35 @@ export async function push(context: Context, request: PushRequest): Promise<Push
       `got ${records.length} records, the limit push_records is ${limits.push_records}; send several pushes`,
     );
   }
-  const view = store.catalogue.mustGetView(request.feature_view);
-  const { version } = request;
+  for (;;) {
+    const view = store.catalogue.mustGetView(request.feature_view);
+    try {
+      return await pushTo(context, request, view);
+    } catch (error) {
+      // Nothing is stored yet, and what nobody asked for by name is not to keep it from the others.
+      if (!isGone(error) || request.version !== undefined || !hasLost(view, store)) throw error;
+    }
+  }
+}
+
+/** Whether some of the versions, and not all, were retired since. */
+function hasLost(before: FeatureView, { catalogue }: Store): boolean {
+  const now = catalogue.view(before.name)?.versions ?? {};
+  const all = Object.values(before.versions);
+  const isThere = all.map(
+    ({ version, created_seq }) =>
+      now[version] !== undefined && now[version].created_seq === created_seq,
+  );
+  return isThere.includes(true) && isThere.includes(false);
+}
+
+async function pushTo(
+  context: Context,
+  request: PushRequest,
+  view: FeatureView,
+): Promise<PushAnswer> {
+  const { store, metrics } = context;
+  const { records, version } = request;
   const named = version === undefined ? undefined : store.catalogue.mustGetVersion(view, version);
   const targets = new Targets(store, view, named, request.memory);
   const rows = readRecords(records, rulesOf(context, request, targets));

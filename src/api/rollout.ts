@@ -68,23 +68,25 @@ export async function rolloutRoutes(server: ApiServer, context: Context): Promis
         tags,
         summary: 'Promote a model version',
         description:
-          'Has the version answer where none is named, if it passes all gates. No request sees two versions: what is under way ends with the one that it began with, and what is asked after this is answered, by all processes, with the new one. The version that was current becomes `previous`, goes on receiving updates, and is kept for a rollback. Repeating it changes nothing.',
+          'Has the version answer where none is named, if it passes all gates. Where another version has become the current one while gates were looked at, nothing is promoted. No request sees two versions: what is under way ends with the one that it began with, and what is asked after this is answered, by all processes, with the new one. The version that was current becomes `previous`, goes on receiving updates, and is kept for a rollback. Repeating it changes nothing.',
         params: ofVersion,
         body: promoteBody,
         response: {
           200: answer('It is the current version.', promotionAnswer),
-          ...problems(...writeProblems, 'BAD_DURATION', 'GATES_FAILED'),
+          ...problems(...writeProblems, 'BAD_DURATION', 'GATES_FAILED', 'VIEW_CONFLICT'),
         },
       },
     },
     async ({ params, body }, reply): Promise<PromotionAnswer> => {
       const { view, version } = asked(params);
       const { force, keep, reason } = body;
-      const isCurrent = store.catalogue.mustGetView(view).aliases.current === version;
+      const of = store.catalogue.mustGetView(view);
+      const isCurrent = of.aliases.current === version;
       const gates = isCurrent ? [] : await checkGates(view, version, goneSignal(reply));
       const forced = gates.some(({ ok }) => !ok);
       if (forced && !force) throw new GatesFailed(`${view}@${version}`, gates);
       await store.promote(view, version, {
+        of,
         kept_until: keep === null ? undefined : micros(store.clock() + keep),
         gates,
         ...(forced && { forced }),

@@ -10,6 +10,9 @@ import { validatorCompiler } from 'fastify-type-provider-zod';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { excerpt } from '../ground/excerpt.ts';
+import { addDriftMetrics } from '../rollout/drift-metrics.ts';
+import { addShadowMetrics } from '../rollout/shadow-metrics.ts';
+import { backfillRoutes } from './backfills.ts';
 import { backupRoutes } from './backup.ts';
 import { changeRoutes } from './changes.ts';
 import { compactRoutes } from './compact.ts';
@@ -35,6 +38,7 @@ import { replicaRoutes } from './replica.ts';
 import { rolloutRoutes } from './rollout.ts';
 import type { ApiServer, Context, ReadContext } from './route.ts';
 import { scoreRoutes } from './score-routes.ts';
+import { shadowRoutes } from './shadow.ts';
 import { timelineRoutes } from './timeline.ts';
 import { viewRoutes } from './views.ts';
 
@@ -51,11 +55,14 @@ export async function buildServer(deps: Deps): Promise<FastifyInstance> {
   const context: Context = { ...deps, metrics: addMetrics(registry, store, server) };
   addStore(registry, store);
   if (deps.skew !== undefined) addSkew(registry, deps.skew);
+  if (deps.shadow !== undefined) addShadowMetrics(registry, deps.shadow);
+  if (deps.drift !== undefined) addDriftMetrics(registry, store, deps.drift);
   addExports(registry, deps.exports);
   await addOpenapi(server);
   await addRoutes(server, context, [
     viewRoutes,
     rolloutRoutes,
+    backfillRoutes,
     pushRoutes,
     ...READ_ROUTES,
     deleteRoutes,
@@ -83,6 +90,7 @@ const READ_ROUTES = [
   entityRoutes,
   timelineRoutes,
   explainRoutes,
+  shadowRoutes,
   opsRoutes,
 ];
 
@@ -97,6 +105,7 @@ export async function buildReader(
 ): Promise<FastifyInstance> {
   const server = bareServer(deps, () => {});
   const context: ReadContext = { ...deps, metrics: addMetrics(deps.registry, deps.store, server) };
+  if (deps.shadow !== undefined) addShadowMetrics(deps.registry, deps.shadow);
   prepare(server);
   await addRoutes(server, context, READ_ROUTES);
   await server.register(async (scope) => more(scope));

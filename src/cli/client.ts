@@ -3,6 +3,12 @@ import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 
 import { CHANGES_TYPE } from '../api/media.ts';
+import type {
+  BackfillAnswer,
+  backfillBody,
+  BackfillPlanAnswer,
+  BackfillsAnswer,
+} from '../api/schemas/backfills.ts';
 import type { BackupAnswer, backupBody } from '../api/schemas/backup.ts';
 import type { CompactAnswer, compactBody } from '../api/schemas/compact.ts';
 import type {
@@ -109,7 +115,7 @@ export class Client {
   }
 
   async gates(view: string, version: string): Promise<GatesAnswer> {
-    return this.json(`${versionPath(view, version)}/gates`);
+    return this.jsonAtLast(`${versionPath(view, version)}/gates`, undefined, 'GET');
   }
 
   async promoteVersion(
@@ -117,8 +123,7 @@ export class Client {
     version: string,
     how: z.input<typeof promoteBody>,
   ): Promise<PromotionAnswer> {
-    const body = JSON.stringify(how);
-    return this.json(`${versionPath(view, version)}/promote`, { method: 'POST', body });
+    return this.jsonAtLast(`${versionPath(view, version)}/promote`, how);
   }
 
   async rollBack(view: string, why: z.input<typeof whyBody>): Promise<AliasesAnswer> {
@@ -132,10 +137,7 @@ export class Client {
     { reason }: z.input<typeof whyBody>,
   ): Promise<AliasesAnswer> {
     const query = reason === undefined ? '' : `?reason=${encodeURIComponent(reason)}`;
-    return this.json(`${versionPath(view, version)}${query}`, {
-      method: 'DELETE',
-      headers: { accept: 'application/json' },
-    });
+    return this.jsonAtLast(`${versionPath(view, version)}${query}`, undefined, 'DELETE');
   }
 
   async history(view: string): Promise<HistoryAnswer> {
@@ -201,6 +203,31 @@ export class Client {
 
   async backup(request: z.input<typeof backupBody>): Promise<BackupAnswer> {
     return this.jsonAtLast('/v1/backup', request);
+  }
+
+  async startBackfill(request: z.input<typeof backfillBody>): Promise<BackfillAnswer> {
+    return this.json('/v1/backfills', { method: 'POST', body: JSON.stringify(request) });
+  }
+
+  async planBackfill(request: z.input<typeof backfillBody>): Promise<BackfillPlanAnswer> {
+    return this.jsonAtLast('/v1/backfills', { ...request, plan: true });
+  }
+
+  async backfill(id: string): Promise<BackfillAnswer> {
+    return this.json(`/v1/backfills/${encodeURIComponent(id)}`);
+  }
+
+  /** One page of backfills, the newest first. */
+  async backfills(limit: number): Promise<BackfillsAnswer> {
+    return this.json(`/v1/backfills?limit=${limit}`);
+  }
+
+  /** Cancels a backfill, or forgets one that has ended. */
+  async removeBackfill(id: string): Promise<BackfillAnswer> {
+    return this.json(`/v1/backfills/${encodeURIComponent(id)}`, {
+      method: 'DELETE',
+      headers: { accept: 'application/json' },
+    });
   }
 
   async explain(request: z.input<typeof explainBody>): Promise<ExplainAnswer> {
@@ -319,8 +346,12 @@ export class Client {
   }
 
   /** The same of work that may take hours. */
-  private async jsonAtLast<T>(path: string, body: object): Promise<T> {
-    const request = { method: 'POST', headers: JSON_HEADERS, body: JSON.stringify(body) };
+  private async jsonAtLast<T>(path: string, body?: object, method = 'POST'): Promise<T> {
+    const { accept } = JSON_HEADERS;
+    const request =
+      body === undefined
+        ? { method, headers: { accept }, body: '' }
+        : { method, headers: JSON_HEADERS, body: JSON.stringify(body) };
     return this.read(await this.answerOf(fetchPatiently(`${this.base}${path}`, request)));
   }
 
@@ -344,7 +375,8 @@ export class Client {
       );
     });
     if (response.ok) return response;
-    const problem: { code?: unknown; detail?: unknown } | undefined = await readJson(response);
+    const problem: { code?: unknown; detail?: unknown; gates?: GatesAnswer['gates'] } | undefined =
+      await readJson(response);
     // A proxy in between may say 502 or 503 in its own words.
     const { code = `HTTP_${response.status}`, detail = response.statusText } = problem ?? {};
     throw new ServerRefused(
@@ -352,6 +384,7 @@ export class Client {
       String(code),
       String(detail),
       response.headers.get('retry-after'),
+      problem?.gates,
     );
   }
 

@@ -17,16 +17,18 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 export const EXIT_HELP = `
 Exit codes:
   0   fine
-  1   the answer is no: not found, records rejected, damage found, no such model
+  1   the answer is no: not found, records rejected, damage found, no such model, gates not passed
   2   wrong usage or configuration; a data directory that is locked or not Tidemark's
   3   the server cannot be reached, refused the request, or failed
   70  a defect of Tidemark's: please report it`;
 
-const MISSING: ReadonlySet<string> = new Set([
+/** What a server says no with. */
+const ANSWERS: ReadonlySet<string> = new Set([
   'VIEW_NOT_FOUND',
   'VERSION_NOT_FOUND',
   'ERASURE_NOT_FOUND',
   'EXPORT_NOT_FOUND',
+  'GATES_FAILED',
 ]);
 
 /** What a command finds out, rather than what keeps it from its work. */
@@ -37,7 +39,7 @@ export function explainFailure(error: unknown): { code: ExitCode; message: strin
   if (error instanceof UsageError) return { code: EXIT.usage, message: error.message };
   if (error instanceof ServerUnreachable) return { code: EXIT.server, message: error.message };
   if (error instanceof ServerRefused) {
-    return { code: MISSING.has(error.code) ? EXIT.negative : EXIT.server, message: error.message };
+    return { code: ANSWERS.has(error.code) ? EXIT.negative : EXIT.server, message: error.message };
   }
   if (error instanceof TidemarkError) {
     return {

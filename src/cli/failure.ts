@@ -1,3 +1,5 @@
+import type { GatesAnswer } from '../api/schemas/rollout.ts';
+
 /** The command line asks for something that cannot be. */
 export class UsageError extends Error {
   override name = 'UsageError';
@@ -11,12 +13,21 @@ export class ServerRefused extends Error {
   readonly code: string;
   /** What `Retry-After` says: seconds, or a date. */
   readonly retryAfter: string | null;
+  /** Of a version that was not promoted. */
+  readonly gates: GatesAnswer['gates'] | undefined;
 
-  constructor(status: number, code: string, detail: string, retryAfter: string | null) {
+  constructor(
+    status: number,
+    code: string,
+    detail: string,
+    retryAfter: string | null,
+    gates?: GatesAnswer['gates'],
+  ) {
     super(`${code}: ${detail}`);
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
+    this.gates = gates;
   }
 }
 

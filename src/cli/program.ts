@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 
 import { type Cli, withJson, withUrl } from './cli.ts';
+import { backfillCommand } from './commands/backfill.ts';
+import { backfillsCommand } from './commands/backfills.ts';
 import { backupCommand } from './commands/backup.ts';
 import { compactCommand } from './commands/compact.ts';
 import { demoCommand } from './commands/demo.ts';
@@ -25,6 +27,7 @@ import {
   rollbackCommand,
 } from './commands/rollout.ts';
 import { serveCommand } from './commands/serve.ts';
+import { shadowCommand } from './commands/shadow.ts';
 import { timelineCommand } from './commands/timeline.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { viewsCommand } from './commands/views.ts';
@@ -68,6 +71,9 @@ function programOf(cli: Cli): Command {
     rollbackCommand(cli),
     retireCommand(cli),
     historyCommand(cli),
+    backfillCommand(cli),
+    backfillsCommand(cli),
+    shadowCommand(cli),
     modelCommand(cli),
     verifyCommand(cli),
     eraseCommand(cli),

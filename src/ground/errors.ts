@@ -41,6 +41,8 @@ export type ErrorCode =
   | 'EXPORT_NOT_FOUND'
   /** The export has not ended: its state and its progress are told, its files later. */
   | 'EXPORT_NOT_DONE'
+  /** There is no backfill of that id. */
+  | 'BACKFILL_NOT_FOUND'
   /** This is a read replica: write to its leader, which the answer names. */
   | 'READ_ONLY_REPLICA'
   /** What is asked for is only possible on a read replica. */

@@ -1,5 +1,5 @@
 import { TidemarkError } from '../ground/errors.ts';
-import type { AskOptions, Embedder } from './inference/embedder.ts';
+import { type AskOptions, type Embedder, LANES } from './inference/embedder.ts';
 
 /**
  * Vectors of the newest inputs are kept for others that meet an equal input before the first one is
@@ -65,11 +65,11 @@ export class Coalescer {
     }
   }
 
-  /** A request does not wait for the turn of a text that a source asked for. */
+  /** A request does not wait for the turn of a text that a source asked for, nor a source for a backfill's. */
   #isToAsk(key: string, lane: AskOptions['lane']): boolean {
     const entry = this.#recent.get(key);
     if (entry === undefined) return true;
-    return lane === 'rest' && entry.flight.lane === 'nearline' && !entry.isSettled;
+    return LANES.indexOf(lane) < LANES.indexOf(entry.flight.lane) && !entry.isSettled;
   }
 
   #start(embedder: Embedder, fresh: readonly KeyedText[], lane: AskOptions['lane']): void {

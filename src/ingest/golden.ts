@@ -2,6 +2,7 @@ import { TidemarkError } from '../ground/errors.ts';
 import { formatInstant, micros } from '../ground/time.ts';
 import type { ModelVersion } from '../store/catalogue.ts';
 import type { Golden, MadeBy } from '../store/golden.ts';
+import { nameOf } from '../store/versions.ts';
 import type { AskOptions, Embedder } from './inference/embedder.ts';
 
 /** Short and long, several scripts, numbers and signs: what a tokenizer may come to read otherwise. */
@@ -73,10 +74,13 @@ export class GoldenCheck {
     }
   }
 
-  /** Of a model: the version that is furthest from what it was. Undefined where none was compared. */
-  stateOf(model: string): GoldenState | undefined {
-    const states = [...(this.#states.get(model)?.values() ?? [])];
-    return states.toSorted((a, b) => a.cosine - b.cosine)[0];
+  /**
+   * Of a model: the version that is furthest from what it was. Undefined where none was compared.
+   * `isThere`: whether the version of that name (`nameOf`) was not retired since.
+   */
+  stateOf(model: string, isThere: (name: string) => boolean = () => true): GoldenState | undefined {
+    const states = [...(this.#states.get(model) ?? [])].filter(([name]) => isThere(name));
+    return states.map(([, state]) => state).toSorted((a, b) => a.cosine - b.cosine)[0];
   }
 
   async #check(view: string, version: ModelVersion, embedder: Embedder): Promise<void> {
@@ -85,7 +89,10 @@ export class GoldenCheck {
     const before = this.#settings.stored(view, version);
     const texts = before?.texts ?? TEXTS;
     const vectors = await vectorsOf(embedder, texts);
+    const name = nameOf(view, version.version);
     if (before === undefined) {
+      // Another one may have had its name.
+      this.#states.get(model)?.delete(name);
       this.#settings.store(view, version, {
         version_created: version.created_timestamp,
         texts: [...texts],
@@ -96,7 +103,6 @@ export class GoldenCheck {
       return;
     }
     const cosine = leastCosineOf(before, vectors, embedder.dim);
-    const name = `${view}@${version.version}`;
     const drift =
       cosine >= leastCosine ? undefined : driftOf(name, model, cosine, leastCosine, before, madeBy);
     const states = this.#states.get(model) ?? new Map<string, GoldenState>();

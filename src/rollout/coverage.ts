@@ -1,5 +1,8 @@
+import { TidemarkError } from '../ground/errors.ts';
 import { Pace } from '../ground/pace.ts';
+import type { ReadStore } from '../store/store.ts';
 import type { VersionStore } from '../store/version-store.ts';
+import { nameOf } from '../store/versions.ts';
 import { resolveMany } from '../timetravel/lookup.ts';
 import { ANY_AGE, type Question } from '../timetravel/question.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
@@ -15,10 +18,26 @@ export interface Coverage {
   sample: string[];
 }
 
-const PAGE_IDS = 512;
+const PAGE_IDS = 128;
 
 /** A version as it is in this turn; throws VERSION_NOT_FOUND when it is gone. */
 export type Opened = () => VersionStore;
+
+/** The version, unless it was retired since, or made anew. */
+export function openedIn(
+  store: Pick<ReadStore, 'version'>,
+  view: string,
+  { version }: { version: string },
+): Opened {
+  const before = store.version(view, version);
+  return () => {
+    if (store.version(view, version) === before) return before;
+    throw new TidemarkError(
+      'VERSION_NOT_FOUND',
+      `the model version ${nameOf(view, version)} was made anew while it was looked at`,
+    );
+  };
+}
 
 /**
  * Looks at every entity of `base`: whether it has a latest vector there, and in `other`, at the

@@ -4,11 +4,15 @@ import { text } from 'node:stream/consumers';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { excerpt } from '../ground/excerpt.ts';
+import { Pace } from '../ground/pace.ts';
 import type { GateResult, ModelVersion } from '../store/catalogue.ts';
 import type { Store } from '../store/store.ts';
-import { coverageOf, latestOf, type Opened } from './coverage.ts';
+import type { Resolution } from '../timetravel/resolve.ts';
+import { PRESENT } from '../timetravel/status.ts';
+import { cosine } from './cosine.ts';
+import { coverageOf, latestOf, type Opened, openedIn } from './coverage.ts';
 import { neighbourOverlap } from './neighbours.ts';
-import { vectorHealth } from './vector-health.ts';
+import { HealthSum, type VectorHealth } from './vector-health.ts';
 
 /** Two texts, and how near to each other a version must put them. */
 export interface Canary {
@@ -56,6 +60,8 @@ interface Settings {
 }
 
 const SAMPLE = 1_000;
+/** Vectors measured in one turn, at most. */
+const PAGE_IDS = 32;
 const QUERIES = 100;
 const NEIGHBOURS = 10;
 const MESSAGE_CHARS_MAX = 500;
@@ -78,22 +84,26 @@ export class Gates {
     const [base, version] = [view.aliases.current, versionName].map((name) =>
       store.catalogue.mustGetVersion(view, name),
     ) as [ModelVersion, ModelVersion];
-    const open =
-      ({ version: name }: ModelVersion): Opened =>
-      () =>
-        store.version(viewName, name);
+    const [ofBase, ofVersion] = [base, version].map((each) => openedIn(store, viewName, each)) as [
+      Opened,
+      Opened,
+    ];
     const at = { now: store.clock(), snapshot: store.snapshot };
-    const coverage = await coverageOf(open(base), open(version), at, SAMPLE, random, signal);
+    const coverage = await coverageOf(ofBase, ofVersion, at, SAMPLE, random, signal);
     const { live, covered, sample } = coverage;
-    const [ofBase, ofVersion] = [base, version].map((each) => ({
-      version: each,
-      opened: open(each),
-      resolution: latestOf(open(each)(), sample, at),
-    })) as [Embedded, Embedded];
     const share = live === 0 ? 1 : covered / live;
-    const before = healthOf(ofBase);
-    const health = healthOf(ofVersion);
-    const overlap = await neighbourOverlap(ofBase, ofVersion, NEIGHBOURS, QUERIES, signal);
+    const before = await healthOf(base, ofBase, sample, at, signal);
+    const health = await healthOf(version, ofVersion, sample, at, signal);
+    // What was erased since is not among those that are compared.
+    const left = stillIn(latestOf(ofBase(), sample, at), sample);
+    const rows = stillIn(latestOf(ofVersion(), left, at), left);
+    const overlap = await neighbourOverlap(
+      { version: base, opened: ofBase, resolution: latestOf(ofBase(), rows, at) },
+      { version, opened: ofVersion, resolution: latestOf(ofVersion(), rows, at) },
+      NEIGHBOURS,
+      QUERIES,
+      signal,
+    );
     return [
       atLeast(
         'coverage',
@@ -119,7 +129,7 @@ export class Gates {
         `${percent(health.duplicates)} of ${health.vectors} entities have another one's vector, ` +
           `${percent(before.duplicates)} under ${base.version}`,
       ),
-      overlapGate(overlap, sample.length, bounds.neighbour_overlap_min),
+      overlapGate(overlap, rows.length, bounds.neighbour_overlap_min),
       ...(await this.canaryGates(viewName, version, signal)),
       ...(await this.commandGate(viewName, base.version, versionName, signal)),
     ];
@@ -203,14 +213,27 @@ export class Gates {
   }
 }
 
-interface Embedded {
-  version: ModelVersion;
-  opened: Opened;
-  resolution: ReturnType<typeof latestOf>;
+/** What the vectors of the entities look like. Gives others their turn. */
+async function healthOf(
+  version: ModelVersion,
+  opened: Opened,
+  ids: readonly string[],
+  at: { now: number; snapshot: number },
+  signal: AbortSignal,
+): Promise<VectorHealth> {
+  const sum = new HealthSum(version);
+  const pace = new Pace();
+  for (let from = 0; from < ids.length; from += PAGE_IDS) {
+    signal.throwIfAborted();
+    const resolution = latestOf(opened(), ids.slice(from, from + PAGE_IDS), at);
+    sum.add(opened().vectors, resolution);
+    await pace.rest();
+  }
+  return sum.health();
 }
 
-function healthOf({ version, opened, resolution }: Embedded): ReturnType<typeof vectorHealth> {
-  return vectorHealth(version, opened().vectors, resolution);
+function stillIn({ statuses }: Resolution, ids: readonly string[]): string[] {
+  return ids.filter((_, row) => statuses[row] === PRESENT);
 }
 
 /** Who reads vectors of one shape may not be ready for those of another. */
@@ -242,17 +265,6 @@ function atLeast(gate: string, value: number, bound: number, message: string): G
 
 function atMost(gate: string, value: number, bound: number, message: string): GateResult {
   return { gate, ok: value <= bound, value, bound, message };
-}
-
-function cosine(a: Float32Array, b: Float32Array): number {
-  let [dot, left, right] = [0, 0, 0];
-  for (let at = 0; at < a.length; at++) {
-    dot += a[at]! * b[at]!;
-    left += a[at]! ** 2;
-    right += b[at]! ** 2;
-  }
-  const both = Math.sqrt(left * right);
-  return both === 0 ? 0 : dot / both;
 }
 
 function rounded(value: number): number {

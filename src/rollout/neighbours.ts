@@ -1,5 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
-
+import { Pace } from '../ground/pace.ts';
 import type { Dtype } from '../store/dtype.ts';
 import { Widening } from '../store/widening.ts';
 import type { Resolution } from '../timetravel/resolve.ts';
@@ -29,11 +28,13 @@ export async function neighbourOverlap(
   const rows = one.resolution.statuses.length;
   if (rows <= k + 1) return Number.NaN;
   const asked = Math.min(queries, rows);
+  const pace = new Pace();
   let shared = 0;
   for (let query = 0; query < asked; query++) {
     const near = new Set(nearest(one, query, k));
+    await pace.rest();
     for (const row of nearest(other, query, k)) if (near.has(row)) shared++;
-    await turn();
+    await pace.rest();
     signal.throwIfAborted();
   }
   return shared / (asked * k);

@@ -5,6 +5,8 @@ interface Settings {
   store: Store;
   /** Whether something of the configuration names that version, and would fail without it. */
   isBound: (view: string, version: string) => boolean;
+  /** Whether work that is under way reads it: it is retired when that has ended. */
+  isRead: (view: string, version: string) => boolean;
   log: { info(what: object, message: string): void; warn(what: object, message: string): void };
 }
 
@@ -20,13 +22,13 @@ export class Retirement {
 
   /** Rejects with STORE_UNAVAILABLE. */
   async round(): Promise<void> {
-    const { store, isBound, log } = this.settings;
+    const { store, isBound, isRead, log } = this.settings;
     // A replica does what its leader does.
     if (store.following !== undefined) return;
     for (const view of store.catalogue.views()) {
       for (const { version, kept_until } of Object.values(view.versions)) {
         const isDue = kept_until !== undefined && kept_until <= store.clock();
-        if (!isDue || version === view.aliases.current) continue;
+        if (!isDue || version === view.aliases.current || isRead(view.name, version)) continue;
         const which = { feature_view: view.name, version, kept_until: formatInstant(kept_until) };
         if (!isBound(view.name, version)) {
           await store.retire(view.name, version, { reason: `kept until ${which.kept_until}` });

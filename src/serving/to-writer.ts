@@ -43,6 +43,10 @@ export function answerByWriter(
     method: server.supportedMethods,
     url: EVERY_PATH,
     exposeHeadRoute: false,
+    // The writer was lost after the head of its answer, and no byte of it was passed on yet.
+    errorHandler: (error) => {
+      throw error.code === 'ECONNRESET' ? writerAway(error) : error;
+    },
     handler: async (request, reply) => {
       const answer = await forward(request, reply, agent, socket);
       const [path] = request.url.split('?');

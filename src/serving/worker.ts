@@ -6,6 +6,7 @@ import { buildReader } from '../api/server.ts';
 import type { Config } from '../config.ts';
 import { letHeapGrow } from '../ground/heap.ts';
 import { MICROS_PER_MILLI, systemClock } from '../ground/time.ts';
+import { Shadow } from '../rollout/shadow.ts';
 import { ReadOnlyStore } from '../store/read-only-store.ts';
 import { ColdWatch } from '../timetravel/cold/cold-watch.ts';
 import { Prefetch } from '../timetravel/cold/prefetch.ts';
@@ -70,6 +71,9 @@ async function serve(
     () => performance.now() * MICROS_PER_MILLI,
   );
   const prefetch = new Prefetch(coldWatch);
+  const { sample, queue: queueMax } = config.shadow;
+  const { random } = Math;
+  const shadow = new Shadow({ store, sample, queueMax, random, process: name, prefetch });
   let server: FastifyInstance | undefined;
   line.on('scrape', async () => (await registry.getMetricsAsJSON()) as Scraped);
   line.on('stop', async () => {
@@ -81,6 +85,7 @@ async function serve(
     {
       store,
       prefetch,
+      ...(sample > 0 && { shadow }),
       limits,
       pendingOf: () => undefined,
       readiness: async () => readinessOf(socket, store.isOpen),

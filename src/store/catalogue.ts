@@ -243,8 +243,10 @@ export class Catalogue {
   private withOldFiles = new Set<string>();
   /** Every erasure; undefined while it is not read. */
   private erasedAt: ErasedAt[] | undefined;
-  /** By view, where it was asked for: to find it all events are read, of which most are of other things. */
-  private histories = new Map<string, readonly ViewEvent[]>();
+  /** By view, as far as the events were read: most of them are of other things, and read once. */
+  private histories = new Map<string, ViewEvent[]>();
+  /** The last event that was read; undefined where none was. */
+  private historyUpTo: number | undefined;
   readonly directory: string;
 
   /** Throws STORE_CORRUPT. */
@@ -276,7 +278,6 @@ export class Catalogue {
   /** Has the views as another process has stored them. */
   readViews(): void {
     this.byName.clear();
-    this.histories.clear();
     for (const { value } of this.viewTable.entries(EVENTS_PAGE)) {
       const view = unpack(value) as FeatureView;
       this.byName.set(view.name, view);
@@ -346,21 +347,30 @@ export class Catalogue {
     );
   }
 
-  /** What became of the view since it was made, in order, but for its horizon. */
+  /** What became of the view since it was made, in order, but for its horizon: as it is in this turn. */
   history(name: string): readonly ViewEvent[] {
-    let history = this.histories.get(name);
-    if (history === undefined) this.histories.set(name, (history = this.readHistory(name)));
-    return history;
+    if (this.historyUpTo === undefined) {
+      this.historyUpTo = 0;
+      for (const event of this.firstEvents()) this.noteHistory(event);
+    }
+    for (;;) {
+      const events = this.events(this.historyUpTo, Number.MAX_SAFE_INTEGER);
+      if (events.length === 0) return this.histories.get(name) ?? [];
+      for (const event of events) this.noteHistory(event);
+      this.historyUpTo = events.at(-1)!.seq;
+    }
   }
 
-  private readHistory(name: string): ViewEvent[] {
-    let events: ViewEvent[] = [];
-    for (const event of [...this.firstEvents(), ...this.allEvents()]) {
-      if ('scope' in event || event.type === 'horizon') continue;
-      if (event.type === 'view_dropped') events = event.view === name ? [] : events;
-      else if (event.view.name === name) events.push(event);
+  private noteHistory(event: CatalogueEvent): void {
+    if ('scope' in event || event.type === 'horizon') return;
+    if (event.type === 'view_dropped') {
+      this.histories.delete(event.view);
+      return;
     }
-    return events;
+    const { name } = event.view;
+    const history = this.histories.get(name);
+    if (history === undefined) this.histories.set(name, [event]);
+    else history.push(event);
   }
 
   /** Gives a new store its name and its key. */
@@ -832,8 +842,10 @@ export class Catalogue {
 
   private addEvent(event: CatalogueEvent): void {
     if (event.type === 'erased') this.erasedAt = undefined;
-    if (event.type === 'view_dropped') this.histories.delete(event.view);
-    else if ('view' in event && event.type !== 'horizon') this.histories.delete(event.view.name);
+    if (this.historyUpTo !== undefined && event.seq <= this.historyUpTo) {
+      this.histories.clear();
+      this.historyUpTo = undefined;
+    }
     if (event.seq > 0) this.eventTable.put(event.seq, pack(event));
     else if (event.type === 'view') this.firstViews.put(event.view.name, pack(event));
   }

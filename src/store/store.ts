@@ -62,7 +62,8 @@ export interface Store {
   addVersion(view: string, version: ModelVersion): void;
   /**
    * Has the version answer where none is named, from the next read on; nothing where it does already.
-   * Resolves when a snapshot says so. Rejects with VERSION_NOT_FOUND, STORE_UNAVAILABLE.
+   * Resolves when a snapshot says so. Rejects with VERSION_NOT_FOUND, STORE_UNAVAILABLE, and with
+   * VIEW_CONFLICT where the view is not as its gates were looked at any more.
    */
   promote(view: string, version: string, why: Promotion): Promise<void>;
   /** Has the previous version answer again, likewise. Rejects with NO_PREVIOUS, STORE_UNAVAILABLE. */
@@ -133,6 +134,8 @@ export interface StoreOptions {
 export type Why = Pick<Audit, 'reason'>;
 
 export interface Promotion extends Omit<Audit, 'version'> {
+  /** The view as it was when gates were looked at. */
+  of?: FeatureView;
   /** When the version that is current until now may be retired; undefined: not by itself. */
   kept_until: Micros | undefined;
 }
@@ -318,12 +321,13 @@ function open(
       const made = madeAt(added, at);
       versions.add(withVersion(view, made), [made], at);
     },
-    async promote(name, version, { kept_until, ...why }) {
+    async promote(name, version, { of, kept_until, ...why }) {
       refuseReplica();
       await flip(() => {
         const view = catalogue.mustGetView(name);
         catalogue.mustGetVersion(view, version);
         if (view.aliases.current === version) return undefined;
+        if (of !== undefined) requireUnchanged(of, view, version);
         const audit = { version, ...why };
         return [promoted(view, version, kept_until), { type: 'promoted', audit }];
       });
@@ -488,6 +492,19 @@ function madeAt(version: ModelVersion, { seq }: Moment): ModelVersion {
 
 function byVersion(versions: readonly ModelVersion[]): FeatureView['versions'] {
   return Object.fromEntries(versions.map((each) => [each.version, each]));
+}
+
+/** Gates take their time, and say something of the two versions that they held against each other. */
+function requireUnchanged(before: FeatureView, now: FeatureView, version: string): void {
+  const isSame = [before.aliases.current, version].every(
+    (name) => now.versions[name]?.created_seq === before.versions[name]?.created_seq,
+  );
+  if (isSame && now.aliases.current === before.aliases.current) return;
+  throw new TidemarkError(
+    'VIEW_CONFLICT',
+    `${now.name} has changed while the gates of ${version} were looked at, and ` +
+      `${now.aliases.current} is its current version now: look at them again`,
+  );
 }
 
 function isThere(name: string): TidemarkError {

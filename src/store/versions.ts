@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { TidemarkError } from '../ground/errors.ts';
+import { isSystemError, systemWords } from '../ground/system-error.ts';
 import type { Catalogue, FeatureView, ModelVersion, Moment, ViewChange } from './catalogue.ts';
 import { DATA_FILE } from './environment.ts';
 import type { ErasedSet } from './erased-set.ts';
@@ -156,6 +157,8 @@ export class Versions {
         await writer.drain();
         for (const version of gone) await version.close();
         await unlink();
+      } catch (error) {
+        throw leftBehind(what, error);
       } finally {
         for (const name of what) this.dropping.delete(name);
       }
@@ -231,6 +234,15 @@ export class Versions {
         'restore a backup',
     );
   }
+}
+
+function leftBehind(what: readonly string[], cause: unknown): TidemarkError {
+  const why = isSystemError(cause) ? systemWords(cause) : String(cause);
+  return new TidemarkError(
+    'STORE_UNAVAILABLE',
+    `${what.join(', ')} is gone, and its files could not be unlinked: ${why}; the next start does it`,
+    { cause },
+  );
 }
 
 /** What a file says of its own end can be damaged too: it would then be opened as it was before. */

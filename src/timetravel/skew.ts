@@ -181,13 +181,7 @@ export class SkewCheck {
   }
 
   /** Undefined when the version that was asked is gone. */
-  private askAgain({
-    view,
-    version,
-    made,
-    entityId,
-    question,
-  }: Remembered): Outcome | undefined {
+  private askAgain({ view, version, made, entityId, question }: Remembered): Outcome | undefined {
     const { store } = this.settings;
     const now = store.catalogue.view(view)?.versions[version];
     if (now === undefined || now.created_seq !== made) return undefined;

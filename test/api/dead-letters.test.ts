@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 
+import { readLetters } from '../../src/api/letter-pages.ts';
 import type { DeadLettersAnswer } from '../../src/api/schemas/dead-letters.ts';
 import { type DeadLetter, RevisionBatch } from '../../src/store/batch.ts';
 import { type Api, startWithJob } from './harness.ts';
@@ -136,6 +137,22 @@ test('a page ends early where values are long', async () => {
   const page = await list(api);
   expect(offsetsOf(page)).toEqual(['s/0', 's/1']);
   expect(offsetsOf(await list(api, `?cursor=${page.next}`))).toEqual(['s/2']);
+});
+
+test('a version that is retired while letters are read has none, and the others keep theirs', async () => {
+  const api = await apiWith([letter('s', 1)]);
+  const { store } = api.deps;
+  for (const version of ['v2', 'v3']) {
+    await api.send('POST', '/v1/feature-views/job/versions', { version, dim: 2, dtype: 'float32' });
+    const deadLetters = [letter('s', 1), letter('s', 2)];
+    await store.commit('job', version, { rows: NO_ROWS, deadLetters });
+  }
+  const found: string[] = [];
+  for await (const { version, letter: each } of readLetters(store, {}, undefined)) {
+    found.push(`${version}/${each.position.offset}`);
+    if (found.length === 2) await store.retire('job', 'v2', {});
+  }
+  expect(found).toEqual(['v1/1', 'v2/1', 'v3/1', 'v3/2']);
 });
 
 test('those that fit are dropped, up to a limit, and no others', async () => {

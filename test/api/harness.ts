@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Registry } from 'prom-client';
-import { onTestFinished } from 'vitest';
+import { afterAll, onTestFinished } from 'vitest';
 
 import type { Deps } from '../../src/api/deps.ts';
 import { limitsSchema } from '../../src/api/limits.ts';
@@ -19,6 +19,10 @@ import { tempDirectory } from '../support/temp.ts';
 /** What the test's clock says unless a test moves it. */
 export const NOW = '2026-03-01T12:00:00Z';
 const NOW_MICROS = Date.UTC(2026, 2, 1, 12) * 1_000;
+
+/** Of all servers of a file: its thread keeps nothing of a store, and takes longer to start than most tests. */
+const joinPool = new JoinPool(1);
+afterAll(async () => joinPool.close());
 
 export interface Answer {
   status: number;
@@ -48,7 +52,6 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
   const clock = new TestClock(NOW_MICROS);
   const directory = tempDirectory();
   const store = openStore(directory, clock.read, { residentBytes: RESIDENT_BYTES });
-  const joinPool = new JoinPool(1);
   const deps: Deps = {
     store,
     limits: limitsSchema.parse({}),
@@ -82,7 +85,6 @@ export async function startApi(overrides: Partial<Deps> = {}): Promise<Api> {
   onTestFinished(async () => {
     await server.close();
     await deps.exports.stop();
-    await joinPool.close();
     await store.close();
   });
   return {

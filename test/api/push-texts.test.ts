@@ -50,3 +50,30 @@ test('pushes of one entity to two versions end, also where one of them is refuse
   }
   expect(asked.length).toBeGreaterThan(16);
 });
+
+test('a version that is retired while texts wait for their vectors keeps no push from the others', async () => {
+  let retire: (() => Promise<void>) | undefined;
+  const api = await startApi({
+    addTexts: async (_view, { version, dim, dtype }, batch, records) => {
+      if (version === 'v2') await retire?.();
+      const rows = records.map(({ event, known }) => {
+        writeNumbers([1, 2], dim, dtype, batch.nextPayload());
+        return [{ event, known, payload: batch.addFilled() }];
+      });
+      return { rows, release: () => {} };
+    },
+  });
+  const model = { name: 'mini', prompt: PROMPT };
+  await api.send('PUT', '/v1/feature-views/job', { ...JOB, model });
+  const v2 = { version: 'v2', dim: 2, dtype: 'float32', model };
+  await api.send('POST', '/v1/feature-views/job/versions', v2);
+  retire = async () => api.deps.store.retire('job', 'v2', {});
+  const { status, body } = await pushTo(api, [record('ok'), { entity_id: '' }]);
+  expect(status).toBe(200);
+  expect(body).toMatchObject({ versions: { v1: { latest: 1 } }, rejected: [{ index: 1 }] });
+
+  await api.send('POST', '/v1/feature-views/job/versions', v2);
+  const records = [record('ok')];
+  const named = await api.send('POST', '/v1/push', { feature_view: 'job', version: 'v2', records });
+  expect([named.status, named.body.code]).toEqual([404, 'VERSION_NOT_FOUND']);
+});

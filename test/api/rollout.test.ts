@@ -3,14 +3,15 @@ import { join } from 'node:path';
 
 import { expect, test } from 'vitest';
 
+import type { Deps } from '../../src/api/deps.ts';
 import type { GateResult } from '../../src/store/catalogue.ts';
 import { type Api, minutesAgo, NOW, startWithJob } from './harness.ts';
 
 const V2 = { version: 'v2', dim: 2, dtype: 'float32' };
 
 /** The view `job` with v1 (current) that says [1, 0] of 7, and v2 (candidate) that says [0, 1]. */
-async function startWithTwo(gates: GateResult[] = []): Promise<Api> {
-  const api = await startWithJob({ checkGates: async () => gates });
+async function startWithTwo(checkGates: Deps['checkGates'] = async () => []): Promise<Api> {
+  const api = await startWithJob({ checkGates });
   await api.send('POST', '/v1/feature-views/job/versions', V2);
   for (const [version, vector] of [
     ['v1', [1, 0]],
@@ -92,7 +93,7 @@ test('a rollback has the version before answer again, and leaves the other one a
 const FAILED = { gate: 'coverage', ok: false, value: 0.5, bound: 0.99, message: '1 of 2 keys' };
 
 test('a version that fails a gate is promoted by force alone, and the history says so', async () => {
-  const api = await startWithTwo([FAILED]);
+  const api = await startWithTwo(async () => [FAILED]);
   const refused = await promote(api, 'v2');
   expect(refused.status).toBe(409);
   expect(refused.body).toMatchObject({ code: 'GATES_FAILED', gates: [FAILED] });
@@ -113,6 +114,27 @@ test('a version that fails a gate is promoted by force alone, and the history sa
     reason: 'night',
     gates: [FAILED],
   });
+});
+
+test('gates are about two versions: where one is another by the end of them, nothing is promoted', async () => {
+  let meanwhile: (() => Promise<unknown>) | undefined;
+  const checkGates = async (): Promise<GateResult[]> => {
+    await meanwhile?.();
+    return [];
+  };
+  const api = await startWithTwo(checkGates);
+  await api.send('POST', '/v1/feature-views/job/versions', { ...V2, version: 'v3' });
+  meanwhile = async () => {
+    await api.send('DELETE', '/v1/feature-views/job/versions/v2');
+    await api.send('POST', '/v1/feature-views/job/versions', V2);
+  };
+  const ofAnother = await promote(api, 'v2');
+  expect([ofAnother.status, ofAnother.body.code]).toEqual([409, 'VIEW_CONFLICT']);
+  meanwhile = async () => api.deps.store.promote('job', 'v3', { kept_until: undefined });
+  const againstAnother = await promote(api, 'v2', { force: true });
+  expect([againstAnother.status, againstAnother.body.code]).toEqual([409, 'VIEW_CONFLICT']);
+  meanwhile = async () => api.deps.store.promote('job', 'v2', { kept_until: undefined });
+  expect((await promote(api, 'v2')).body.aliases).toEqual({ current: 'v2', previous: 'v3' });
 });
 
 test('a retired version is gone with its files, and its name can be used again', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 
 import { Client } from '../../src/cli/client.ts';
-import { encodeFrame, type Hello } from '../../src/store/change-frames.ts';
+import { CHANGES_FORMAT_MAX, encodeFrame, type Hello } from '../../src/store/change-frames.ts';
 import { bucketOf } from '../../src/timetravel/lake/layout.ts';
 import { type Api, JOB, minutesAgo, pushTo, startApi, startWithJob } from '../api/harness.ts';
 import { exportLake, pushHistory, seeded, startForLake } from '../support/lake-history.ts';
@@ -299,6 +299,29 @@ test('a table is of one view, one store and one number of buckets', async () => 
   ]);
 });
 
+test('a model version that was retired, and made anew, is not added to the table of the one that was', async () => {
+  const api = await startWithJob();
+  const out = tempDirectory();
+  await pushTo(api, [record('a', 10, [1, 0])]);
+  const v1 = ['lake', 'export', 'job@v1', '--out', join(out, 'lake'), '--url', api.url];
+  expect((await run(v1)).code).toBe(0);
+  const { store } = api.deps;
+  const { v1: first } = store.catalogue.mustGetView('job').versions;
+  store.addVersion('job', { ...first!, version: 'v2' });
+  await store.promote('job', 'v2', { kept_until: undefined });
+  expect((await run(v1)).code).toBe(0);
+  await store.retire('job', 'v1', {});
+  store.addVersion('job', first!);
+  await store.retire('job', 'v1', {});
+  store.addVersion('job', first!);
+  const { code, err } = await run(v1);
+  expect([code, err]).toEqual([
+    2,
+    expect.stringMatching(/VIEW_CONFLICT: the model version job@v1 was retired at seq \d+/),
+  ]);
+  expect((await run(v1.with(4, join(out, 'other')))).code).toBe(0);
+});
+
 /** A server that has the view, and tells these frames of it before it ends the answer, or cuts it. */
 async function serverOf(frames: readonly Buffer[], isCut: boolean): Promise<string> {
   const view = {
@@ -354,11 +377,11 @@ test.each([
 );
 
 test('changes in a format of another time are not read', async () => {
-  const hello = encodeFrame({ ...HELLO, format: 3 });
+  const hello = encodeFrame({ ...HELLO, format: CHANGES_FORMAT_MAX + 1 });
   const url = await serverOf([hello], false);
   const [code, err] = await refusal(url, tempDirectory());
   expect(err).toMatch(
-    /STORE_FORMAT: .* in the format 3, expected up to 2: use the tidemark of the server/,
+    /STORE_FORMAT: .* in the format 4, expected up to 3: use the tidemark of the server/,
   );
   expect(code).toBe(2);
 });

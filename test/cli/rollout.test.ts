@@ -26,6 +26,7 @@ async function startWithTwo(ids: readonly string[]): Promise<string> {
 test('a version is looked at, promoted, rolled back and retired from the command line', async () => {
   const url = await startWithTwo(['a', 'b']);
   const checked = await run(['promote', 'job@v2', '--check', '--url', url]);
+  expect(checked.code).toBe(1);
   expect(checked.out).toMatch(/coverage\s+yes\s+1\s+0\.99/);
   expect(checked.out).toMatch(/duplicates\s+NO\s+0\.5\s+0\.05/);
   const promoted = await run(['promote', 'job@v2', '--force', '--reason', 'a try', '--url', url]);
@@ -47,10 +48,21 @@ test('a version is looked at, promoted, rolled back and retired from the command
 test('a version that fails a gate is not promoted, and the answer says by what it failed', async () => {
   const url = await startWithTwo(['a']);
   const refused = await run(['promote', 'job@v2', '--url', url]);
-  expect(refused.code).not.toBe(0);
+  expect(refused.code).toBe(1);
+  expect(refused.out).toMatch(/coverage\s+NO\s+0\.5\s+0\.99/);
   expect(refused.err).toContain('GATES_FAILED');
   expect(refused.err).toContain('coverage: 1 of 2 entities that v1 answers have a vector');
   expect((await run(['get', 'job', 'a', '--url', url])).out).toContain('job@v1');
+});
+
+test('what cannot be rolled back or retired is refused, and says what to do', async () => {
+  const url = await startWithTwo(['a']);
+  const rolledBack = await run(['rollback', 'job', '--url', url]);
+  expect(rolledBack).toMatchObject({ code: 3, err: expect.stringContaining('NO_PREVIOUS') });
+  const retired = await run(['retire', 'job@v1', '--url', url]);
+  expect(retired).toMatchObject({ code: 3, err: expect.stringContaining('VERSION_IN_USE') });
+  const unknown = await run(['promote', 'job@v9', '--url', url]);
+  expect(unknown).toMatchObject({ code: 1, err: expect.stringContaining('it has v1, v2') });
 });
 
 test.each(['job', 'job@', '@v2', 'job@v2@v3'])(

@@ -20,6 +20,7 @@ function upkeepOf(
   store: Store,
   interval_seconds: number,
   passed: () => number = () => store.clock(),
+  tidy?: (isClockAhead: boolean) => Promise<void>,
 ): { upkeep: Upkeep; said: Said[] } {
   const said: Said[] = [];
   const say =
@@ -27,7 +28,8 @@ function upkeepOf(
     (fields: object, message: string): void =>
       void said.push({ level, message, ...fields });
   const settings = { interval_seconds, dead_share: 0.3, erased_within_seconds: 86_400 };
-  const upkeep = new Upkeep(store, settings, { info: say('info'), error: say('error') }, passed);
+  const log = { info: say('info'), error: say('error') };
+  const upkeep = new Upkeep(store, settings, log, passed, tidy);
   onTestFinished(() => upkeep.stop());
   return { upkeep, said };
 }
@@ -165,10 +167,12 @@ test('what was erased is compacted in time, what retention let go when it is muc
   );
 });
 
-test('while the clock is ahead of the time that passed, horizons stay where they are (A10)', async () => {
+test('while the clock is ahead of the time that passed, horizons stay where they are (A10), and whoever tidies hears of it', async () => {
   const clock = new TestClock(1_000 * HOUR);
   const store = testStore({ ...viewOf('job'), retention: HOUR }, clock);
-  const { upkeep, said } = upkeepOf(store, 0.005, () => 0);
+  const heard: boolean[] = [];
+  const tidy = async (isClockAhead: boolean): Promise<void> => void heard.push(isClockAhead);
+  const { upkeep, said } = upkeepOf(store, 0.005, () => 0, tidy);
   const maintain = vi.spyOn(store, 'maintain');
   upkeep.start();
   await vi.waitUntil(() => store.catalogue.mustGetView('job').horizon?.moment === 999 * HOUR);
@@ -176,8 +180,11 @@ test('while the clock is ahead of the time that passed, horizons stay where they
   await vi.waitUntil(() => said.length > 0);
   const rounds = maintain.mock.calls.length;
   await vi.waitUntil(() => maintain.mock.calls.length > rounds + 2);
+  expect(new Set(heard)).toEqual(new Set([false, true]));
+  expect(heard.at(-1)).toBe(true);
   expect(store.catalogue.mustGetView('job').horizon?.moment).toBe(999 * HOUR);
   expect(said[0]).toMatchObject({ level: 'error', message: expect.stringContaining('ahead') });
   clock.now -= 8_759.5 * HOUR;
   await vi.waitUntil(() => store.catalogue.mustGetView('job').horizon?.moment !== 999 * HOUR);
+  await vi.waitUntil(() => heard.at(-1) === false);
 });

@@ -86,6 +86,19 @@ test('a model that has drifted is refused, with what it ran on then and now', as
   await checkWith(stored, CARD, 0.99).check.check('job', V1, embedderOf(0.1));
 });
 
+test('what a retired version says of its model is forgotten, also by another one of its name', async () => {
+  const stored = new Map<string, Golden>();
+  await checkWith(stored).check.check('job', V1, embedderOf(0));
+  const { check } = checkWith(stored);
+  const drifted = embedderOf(0.1);
+  await expect(check.check('job', V1, drifted)).rejects.toMatchObject({ code: 'MODEL_DRIFTED' });
+  expect(check.stateOf('tiny', (name) => name === 'job@v1')).toBeDefined();
+  expect(check.stateOf('tiny', () => false)).toBeUndefined();
+  stored.clear();
+  await check.check('job', { ...V1, created_timestamp: micros(6) }, drifted);
+  expect(check.stateOf('tiny')).toBeUndefined();
+});
+
 test('what keeps a model from running is not kept: the next text tries again', async () => {
   const { check } = checkWith(new Map());
   const [embedder, working] = [embedderOf(0), embedderOf(0)];

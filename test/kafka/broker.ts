@@ -221,6 +221,8 @@ function configuration(
     // Members that are gone leave the group soon, when a test asks for it.
     'group.min.session.timeout.ms': 1_000,
     'auto.create.topics.enable': false,
+    // Topics are compacted as soon as there is something to compact.
+    'log.cleaner.backoff.ms': 500,
   };
 }
 

@@ -158,7 +158,7 @@ describeKafka('a server that reads texts from a topic', () => {
     );
     const first = await start(data, configOf(topic));
     await expect.poll(() => nextOffset(first), SOON).toBe(5);
-    await first.kill();
+    expect(await first.terminate()).toBe(0);
     await cluster.produce(
       topic,
       range(5, 10).map((at) => job(`e${at}`, `Baker ${at}`)),
@@ -183,7 +183,7 @@ describeKafka('a server that reads texts from a topic', () => {
         range(0, 10).map((at) => `e${at}`),
       ),
     ).toHaveLength(5);
-    await halted.kill();
+    expect(await halted.terminate()).toBe(0);
 
     const config = configOf(topic, { on_data_loss: 'continue' });
     const told = await start(data, config);

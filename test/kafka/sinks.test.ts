@@ -324,7 +324,13 @@ describeOwnBroker('a sink whose broker fails', () => {
   });
 });
 
-function configOf(topic: string, entityId: string, sinkTopic?: string): string {
+/** With `group`, the source is in a group of its own, and need not wait for one that was killed. */
+function configOf(
+  topic: string,
+  entityId: string,
+  sinkTopic?: string,
+  group: string = topic,
+): string {
   const path = join(tempDirectory(), 'tidemark.yaml');
   const sinks =
     sinkTopic === undefined
@@ -337,7 +343,7 @@ function configOf(topic: string, entityId: string, sinkTopic?: string): string {
     content: 'vector',
     known_timestamp: 'record',
     topics: [topic],
-    group_prefix: topic,
+    group_prefix: group,
     entity_id: entityId,
     dead_letter_topic: `${topic}.dlq`,
   };
@@ -366,9 +372,12 @@ describeKafka('a server with sinks', () => {
   test('that is killed over and over has every revision and dead letter in the topics', async () => {
     const [from, to] = [await cluster.topic(2), await cluster.topic(2)];
     await cluster.admin.createTopics({ waitForLeaders: false, topics: [{ topic: `${from}.dlq` }] });
-    const config = configOf(from, 'entity_id', to);
     const data = tempDirectory();
-    let server = await ServerProcess.start(data, ['--config', config]);
+    const start = async (life: number): Promise<ServerProcess> => {
+      const config = configOf(from, 'entity_id', to, `${from}-${life}`);
+      return ServerProcess.start(data, ['--config', config]);
+    };
+    let server = await start(0);
     await server.ask('PUT', '/v1/feature-views/job', JOB);
     const [written, letters] = [await readTopic(to), await readTopic(`${from}.dlq`)];
     for (const round of range(0, 4)) {
@@ -382,7 +391,7 @@ describeKafka('a server with sinks', () => {
       const published = (): number => new Set(written.map(seqOf)).size;
       await expect.poll(published, SOON).toBeGreaterThan(round * 980 + 300);
       await server.kill();
-      server = await ServerProcess.start(data, ['--config', config]);
+      server = await start(round + 1);
     }
     const committed = async (): Promise<number[]> => {
       const answer = await fetch(`${server.url}/v1/changes?feature_view=job`);
@@ -453,7 +462,8 @@ describeKafka('a server with sinks', () => {
     expect(await listLetters(wrong.url)).toHaveLength(4);
     await wrong.kill();
 
-    const right = await ServerProcess.start(data, ['--config', configOf(from, 'job')]);
+    const config = configOf(from, 'job', undefined, `${from}-again`);
+    const right = await ServerProcess.start(data, ['--config', config]);
     const { url } = right;
     const one = await run(['dlq', 'replay', '--position', `s/${from}/0/1`, '--json', '--url', url]);
     expect(one.code).toBe(0);

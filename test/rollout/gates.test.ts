@@ -172,3 +172,26 @@ test('a command of the user’s own is passed when it ends with 0, and is told w
   const slow = await check(gatesOf(store, { ...shell('sleep 30'), command_seconds: 0.1 }));
   expect(slow['command']!.message).toContain('did not end within 0.1 s');
 });
+
+test('an entity that is erased while the gates are looked at is not compared, and fails none (A8)', async () => {
+  const store = await startWith(around);
+  const looked = gatesOf(store).check('job', 'v2', new AbortController().signal);
+  const erased = store.erase({ entity: 'job' }, ['e0', 'e1']);
+  const found = await looked;
+  await erased;
+  expect(found.filter(({ ok }) => !ok)).toEqual([]);
+  expect(found.find(({ gate }) => gate === 'neighbour_overlap')?.message).toContain('38 entities');
+});
+
+test('a version that is retired while its gates are looked at has none, also when it is made anew', async () => {
+  const store = await startWith(around);
+  const { v2 } = store.catalogue.mustGetView('job').versions;
+  const gates = gatesOf(store);
+  for (const isMadeAnew of [true, false]) {
+    const looked = gates.check('job', 'v2', new AbortController().signal);
+    const outcome = expect(looked).rejects.toMatchObject({ code: 'VERSION_NOT_FOUND' });
+    await store.retire('job', 'v2', {});
+    if (isMadeAnew) store.addVersion('job', v2!);
+    await outcome;
+  }
+});

@@ -6,6 +6,7 @@ import type { Store } from '../../src/store/store.ts';
 import { TestClock, testStore, viewOf } from '../support/store.ts';
 
 const LOG = { info: () => {}, warn: () => {} };
+const QUIET = { isBound: () => false, isRead: () => false, log: LOG };
 
 /** `job` with v1, which answered and is kept for 100 µs, and v2. */
 async function startWithKept(): Promise<{ store: Store; clock: TestClock }> {
@@ -23,7 +24,7 @@ function versionsOf({ catalogue }: Store): string[] {
 
 test('a version that answered before is retired when it was kept for as long as was asked', async () => {
   const { store, clock } = await startWithKept();
-  const retirement = new Retirement({ store, isBound: () => false, log: LOG });
+  const retirement = new Retirement({ ...QUIET, store });
   clock.now += 99;
   await retirement.round();
   expect(versionsOf(store)).toEqual(['v1', 'v2']);
@@ -37,7 +38,7 @@ test('a version that was rolled back to stays, whenever it was to be retired', a
   const { store, clock } = await startWithKept();
   await store.rollBack('job', {});
   clock.now += 1_000;
-  await new Retirement({ store, isBound: () => false, log: LOG }).round();
+  await new Retirement({ ...QUIET, store }).round();
   expect(versionsOf(store)).toEqual(['v1', 'v2']);
 });
 
@@ -46,6 +47,7 @@ test('a version that a source is bound to stays, and that is told once', async (
   clock.now += 1_000;
   const told: object[] = [];
   const retirement = new Retirement({
+    ...QUIET,
     store,
     isBound: (_view, version) => version === 'v1',
     log: { ...LOG, warn: (what) => told.push(what) },
@@ -54,4 +56,16 @@ test('a version that a source is bound to stays, and that is told once', async (
   await retirement.round();
   expect(versionsOf(store)).toEqual(['v1', 'v2']);
   expect(told).toMatchObject([{ feature_view: 'job', version: 'v1' }]);
+});
+
+test('a version that something under way reads is retired when that has ended', async () => {
+  const { store, clock } = await startWithKept();
+  clock.now += 1_000;
+  let isRead = true;
+  const retirement = new Retirement({ ...QUIET, store, isRead: () => isRead });
+  await retirement.round();
+  expect(versionsOf(store)).toEqual(['v1', 'v2']);
+  isRead = false;
+  await retirement.round();
+  expect(versionsOf(store)).toEqual(['v2']);
 });

@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';
 
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 
 import type { Store } from '../../src/store/store.ts';
 import { batchOf, modelVersion, testStore } from '../support/store.ts';
@@ -23,16 +24,16 @@ async function push(store: Store, version: string): Promise<void> {
 test('nothing that runs meanwhile sees a current version that no snapshot has yet (A9)', async () => {
   const store = startWithThree();
   await push(store, 'v3');
-  let isOver = false;
+  const state = { isOver: false };
   const flips = Promise.all([
     push(store, 'v1'),
     store.promote('job', 'v2', FOR_EVER),
     push(store, 'v2'),
     store.rollBack('job', {}),
     store.promote('job', 'v3', FOR_EVER),
-  ]).finally(() => (isOver = true));
-  for (; !isOver; await turn()) {
-    for (let step = 0; step < 100 && !isOver; step++) {
+  ]).finally(() => (state.isOver = true));
+  for (; !state.isOver; await turn()) {
+    for (let step = 0; step < 100 && !state.isOver; step++) {
       await Promise.resolve();
       expect(store.catalogue.lastEvent()).toBeLessThanOrEqual(store.snapshot);
     }
@@ -62,4 +63,22 @@ test('a version that is retired while its promotion waits for the writer is not 
   expect([committed.status, retired.status]).toEqual(['fulfilled', 'fulfilled']);
   expect(promoted).toMatchObject({ status: 'rejected', reason: { code: 'VERSION_NOT_FOUND' } });
   expect(store.catalogue.mustGetView('job').aliases).toEqual({ current: 'v1', candidate: 'v3' });
+});
+
+test('files of a retired version that cannot be unlinked are left to the next start', async () => {
+  const store = startWithThree();
+  const folder = store.catalogue.folder('job', 'v2');
+  const busy = Object.assign(new Error('busy'), { code: 'EBUSY', syscall: 'rm' });
+  vi.spyOn(store.catalogue, 'finishDrop').mockRejectedValueOnce(busy);
+  await expect(store.retire('job', 'v2', {})).rejects.toMatchObject({
+    code: 'STORE_UNAVAILABLE',
+    message: expect.stringContaining('job@v2 is gone, and its files could not be unlinked'),
+  });
+  expect(Object.keys(store.catalogue.mustGetView('job').versions)).toEqual(['v1', 'v3']);
+  expect(existsSync(folder)).toBe(true);
+  store.addVersion('job', modelVersion('v2'));
+  await push(store, 'v2');
+  expect(store.version('job', 'v2').counters().revisions).toBe(1);
+  await store.retire('job', 'v2', {});
+  expect(existsSync(folder)).toBe(false);
 });

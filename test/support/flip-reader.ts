@@ -1,66 +1,87 @@
 /**
- * A process that looks up all the time, over several connections: `node flip-reader.ts <url>`. A
- * line on its standard input ends it; then it prints what it was answered.
+ * A process that looks up all the time: `node flip-reader.ts <url> <pace> <lookups>`, both in JSON. A
+ * line on its standard input ends it; then it prints what it was answered. See startReader.
  */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-import { Connection } from './processes.ts';
+import { Connection, type Told } from './processes.ts';
+
+/** One answer: when it was asked for, ms since the epoch, and when it was there. */
+export type Answer = [asked: number, answered: number, snapshot: number, version: string];
+
+/** How much it asks. */
+export interface Pace {
+  connections: number;
+  /** Before the next lookup of a connection. */
+  restMs: number;
+}
 
 /** What a reader was answered. */
 export interface Answered {
-  requests: number;
-  /** `snapshot version`, each once: at which snapshots which version answered. */
-  seen: string[];
-  /** Whatever an answer may not be. */
+  /** In the order in which they came. */
+  answers: Answer[];
+  /** `version entity event-time sum-of-the-vector`, each once. */
+  rows: string[];
+  /** Whatever an answer may not be: of two versions, without a vector, or none. */
   wrong: string[];
 }
-
-const CONNECTIONS = 4;
-/** Two lookups of one request that name no version: both are to be of the same one. */
-const BODY = {
-  lookups: ['a', 'b'].map((name) => ({
-    name,
-    feature_view: 'job',
-    entity_ids: Array.from({ length: 25 }, (_, at) => `${name}${at}`),
-  })),
-};
 
 interface Result {
   version: string;
   statuses: string[];
+  event_timestamps: string[];
   vectors: number[][];
 }
 
-const answered: Answered = { requests: 0, seen: [], wrong: [] };
-const seen = new Set<string>();
+const [url, pace, asked] = process.argv.slice(2) as [string, string, string];
+const { connections, restMs } = JSON.parse(pace) as Pace;
+const lookups = JSON.parse(asked) as { entity_ids: string[] }[];
+const answered: Answered = { answers: [], rows: [], wrong: [] };
+const rows = new Set<string>();
 const over = new AbortController();
 
-function look(snapshot: number, results: readonly Result[]): void {
+/** The version that all of it is of. */
+function look(results: readonly Result[]): string {
   const [version] = results.map((each) => each.version);
-  seen.add(`${snapshot} ${version}`);
-  for (const { version: other, statuses, vectors } of results) {
+  for (const [at, result] of results.entries()) {
     const isWhole =
-      other === version &&
-      statuses.every((status) => status === 'PRESENT') &&
-      vectors.every(([first]) => `v${first}` === version);
-    if (!isWhole) answered.wrong.push(JSON.stringify({ snapshot, results }).slice(0, 2_000));
+      result.version === version && result.statuses.every((status) => status === 'PRESENT');
+    if (!isWhole) answered.wrong.push(JSON.stringify(results).slice(0, 2_000));
+    else {
+      for (const [row, id] of lookups[at]!.entity_ids.entries()) {
+        const sum = result.vectors[row]!.reduce((total, number) => total + number, 0);
+        rows.add(`${version} ${id} ${result.event_timestamps[row]} ${sum}`);
+      }
+    }
   }
+  return version!;
+}
+
+/** Of the machine's clock, and finer than its milliseconds. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 async function read(connection: Connection): Promise<void> {
   while (!over.signal.aborted) {
-    const { status, body } = await connection.send('POST', '/v1/lookup', BODY);
-    answered.requests++;
-    if (status === 200) look(body['snapshot'] as number, body['results'] as Result[]);
-    else answered.wrong.push(JSON.stringify({ status, body }));
+    const began = now();
+    const { status, body } = await connection
+      .send('POST', '/v1/lookup', { lookups })
+      .catch((error: unknown) => ({ status: 0, body: { error: String(error) } as Told['body'] }));
+    const ended = now();
+    if (status === 200) {
+      const version = look(body['results'] as Result[]);
+      answered.answers.push([began, ended, body['snapshot'] as number, version]);
+    } else answered.wrong.push(JSON.stringify({ status, body }));
+    if (restMs > 0) await sleep(restMs);
   }
   connection.close();
 }
 
-const [url] = process.argv.slice(2);
-const reading = Array.from({ length: CONNECTIONS }, async () => read(new Connection(url!)));
+const reading = Array.from({ length: connections }, async () => read(new Connection(url)));
 await once(process.stdin, 'data');
 over.abort();
 await Promise.all(reading);
-process.stdout.write(JSON.stringify({ ...answered, seen: [...seen] }));
+process.stdout.write(JSON.stringify({ ...answered, rows: [...rows] } satisfies Answered));
 process.stdin.destroy();

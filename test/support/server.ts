@@ -19,12 +19,16 @@ export class ServerProcess {
     this.child = child;
   }
 
-  /** Starts it on a free port and waits until it says that it serves. */
-  static async start(data: string, more: string[] = []): Promise<ServerProcess> {
+  /** Starts it on a free port, in that folder if one is named, and waits until it says that it serves. */
+  static async start(
+    data: string,
+    more: readonly string[] = [],
+    cwd = process.cwd(),
+  ): Promise<ServerProcess> {
     const child = spawn(
       process.execPath,
       [MAIN, 'serve', '--data', data, '--port', '0', '--host', '127.0.0.1', ...more],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
+      { stdio: ['ignore', 'pipe', 'pipe'], cwd },
     );
     onTestFinished(() => void child.kill('SIGKILL'));
     const said: string[] = [];

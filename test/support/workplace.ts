@@ -13,14 +13,15 @@ const RUN_PAGES = join(ROOT, 'test/e2e/trainers/run_pages.py');
 /** The pages show exports of several parts, of a few rows. */
 const PART_ROWS = 2;
 
-/** A server that makes parts of so many rows, and a folder to work in with `tidemark` on its path. */
+/** A server, and the folder that it was started in, to work in with `tidemark` on the path. */
 export class Workplace {
   readonly server: ServerProcess;
-  readonly folder = tempDirectory();
+  readonly folder: string;
   private bin = tempDirectory();
 
-  private constructor(server: ServerProcess) {
+  private constructor(server: ServerProcess, folder: string) {
     this.server = server;
+    this.folder = folder;
     const command = join(this.bin, 'tidemark');
     const main = join(ROOT, 'src/cli/main.ts');
     writeFileSync(command, `#!/bin/sh\nexec '${process.execPath}' '${main}' "$@"\n`);
@@ -31,11 +32,18 @@ export class Workplace {
     );
   }
 
+  /** With a server that makes parts of so many rows. */
   static async start(partRows = PART_ROWS): Promise<Workplace> {
-    const data = tempDirectory();
+    return Workplace.serving(JSON.stringify({ exports: { part_rows: partRows, threads: 1 } }), []);
+  }
+
+  /** With a server of these settings, and of these words after `serve`. */
+  static async serving(settings: string, words: readonly string[]): Promise<Workplace> {
+    const [data, folder] = [tempDirectory(), tempDirectory()];
     const config = join(data, 'tidemark.yaml');
-    writeFileSync(config, JSON.stringify({ exports: { part_rows: partRows, threads: 1 } }));
-    return new Workplace(await ServerProcess.start(join(data, 'store'), ['--config', config]));
+    writeFileSync(config, settings);
+    const args = ['--config', config, ...words];
+    return new Workplace(await ServerProcess.start(join(data, 'store'), args, folder), folder);
   }
 
   /** Runs a program there; resolves to what it prints. */

@@ -1,7 +1,9 @@
 import { Command } from 'commander';
 
+import type { GatesAnswer } from '../../api/schemas/rollout.ts';
 import { type Cli, clientOf, wantsJson, withJson, withUrl } from '../cli.ts';
-import { UsageError } from '../failure.ts';
+import { EXIT } from '../exit.ts';
+import { ServerRefused, UsageError } from '../failure.ts';
 import type { Cell } from '../output.ts';
 
 interface Why {
@@ -23,19 +25,26 @@ export function promoteCommand(cli: Cli): Command {
       const client = clientOf(cli, self);
       if (options.check === true) {
         const gates = await client.gates(view, version);
+        if (!gates.ok) cli.exitCode = EXIT.negative;
         if (wantsJson(self)) cli.output.printJson(gates);
-        else cli.output.printTable(GATE_HEADS, gates.gates.map(gateRow));
+        else showGates(cli, gates.gates);
         return;
       }
       const { force, keep } = options;
-      const promoted = await client.promoteVersion(view, version, {
+      const asked = client.promoteVersion(view, version, {
         ...(force === true && { force }),
         ...(keep !== undefined && { keep: keep === 'forever' ? null : keep }),
         ...whyOf(options),
       });
+      const promoted = await asked.catch((error: unknown) => {
+        if (error instanceof ServerRefused && error.gates !== undefined && !wantsJson(self)) {
+          showGates(cli, error.gates);
+        }
+        throw error;
+      });
       if (wantsJson(self)) return cli.output.printJson(promoted);
       const { aliases, kept_until, gates, snapshot } = promoted;
-      if (gates.length > 0) cli.output.printTable(GATE_HEADS, gates.map(gateRow));
+      if (gates.length > 0) showGates(cli, gates);
       cli.output.print(`${view}@${aliases.current} answers from snapshot ${snapshot} on.`);
       if (aliases.previous !== undefined) {
         const until = kept_until === null ? 'until it is retired' : `until ${kept_until}`;
@@ -111,15 +120,11 @@ export function historyCommand(cli: Cli): Command {
 
 const GATE_HEADS = ['GATE', 'PASSED', 'VALUE', 'BOUND', ''];
 
-function gateRow(result: {
-  gate: string;
-  ok: boolean;
-  value: number | null;
-  bound: number | null;
-  message: string;
-}): Cell[] {
-  const { gate, ok, value, bound, message } = result;
-  return [gate, ok ? 'yes' : 'NO', shown(value), bound ?? '', message];
+function showGates(cli: Cli, gates: GatesAnswer['gates']): void {
+  const rows = gates.map(({ gate, ok, value, bound, message }): Cell[] => {
+    return [gate, ok ? 'yes' : 'NO', shown(value), bound ?? '', message];
+  });
+  cli.output.printTable(GATE_HEADS, rows);
 }
 
 /** To three digits, but for whole numbers. */

@@ -18,6 +18,8 @@ import type { ModelMetrics } from './metrics.ts';
 import { ServiceRate } from './service-rate.ts';
 
 const RETRY_AFTER_MAX_SECONDS = 60;
+/** Texts whose tokens are only counted, at a time: those that are to run soon have their turn. */
+const COUNT_TEXTS = 64;
 
 export interface BatcherSettings {
   /** Of each lane. */
@@ -54,7 +56,8 @@ interface Slot<E extends Encoded> {
  * for one, of texts of whoever asked: nothing waits for a batch to fill.
  *
  *   asks → lane rest     → texts → counted ┐  whose turn?   ┌ runner: runs one, holds the next
- *   asks → lane nearline → texts → counted ┴→ cut a batch → ┴ runner
+ *   asks → lane nearline → texts → counted ┼→ cut a batch → ┴ runner
+ *   asks → lane backfill → texts → counted ┘
  */
 export class Batcher<E extends Encoded> implements Embedder {
   readonly fingerprint: string;
@@ -86,6 +89,7 @@ export class Batcher<E extends Encoded> implements Embedder {
     this.#lanes = {
       rest: new Lane(queue, backend.limits),
       nearline: new Lane(queue, backend.limits),
+      backfill: new Lane(queue, backend.limits),
     };
     this.#metrics = metrics;
     metrics.watch(() => this.#lanes);
@@ -135,6 +139,15 @@ export class Batcher<E extends Encoded> implements Embedder {
       signal?.removeEventListener('abort', onAbort);
       this.#answered(ask);
     }
+  }
+
+  async countTokens(texts: readonly string[]): Promise<number> {
+    let tokens = 0;
+    for (let from = 0; from < texts.length; from += COUNT_TEXTS) {
+      const encoded = await this.#backend.encode(texts.slice(from, from + COUNT_TEXTS));
+      for (const one of encoded) if (!(one instanceof TidemarkError)) tokens += one.tokens;
+    }
+    return tokens;
   }
 
   async close(): Promise<void> {

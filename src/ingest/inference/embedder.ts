@@ -2,9 +2,11 @@ import type { TidemarkError } from '../../ground/errors.ts';
 
 /**
  * Whose turn it is: `rest` has somebody waiting for the answer, `nearline` has a log that waits as
- * long as it takes. While both wait, each has its share.
+ * long as it takes. While both wait, each has its share. `backfill` has what these leave, and a
+ * small share at the least.
  */
-export type LaneName = 'rest' | 'nearline';
+export const LANES = ['rest', 'nearline', 'backfill'] as const;
+export type LaneName = (typeof LANES)[number];
 
 export interface AskOptions {
   lane: LaneName;
@@ -46,6 +48,8 @@ export interface Embedder {
    * with the signal's reason once it is aborted.
    */
   embed(texts: readonly string[], options: AskOptions): Promise<Embedded>;
+  /** How many tokens the texts have, each as far as the model reads it; absent where nobody counts. */
+  countTokens?(texts: readonly string[]): Promise<number>;
   /** Finishes what was asked before, refuses what is asked after, and frees the model. */
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 import type { CircuitState } from './circuit.ts';
-import type { LaneName } from './embedder.ts';
+import { type LaneName, LANES } from './embedder.ts';
 import type { RemoteOutcome } from './remote-backend.ts';
 import type { Provider } from './session.ts';
 
@@ -155,10 +155,9 @@ export class EmbedMetrics {
 
   /** The part of one model. */
   of(model: string): ModelMetrics {
-    const queue = {
-      rest: this.queueSeconds.labels(model, 'rest'),
-      nearline: this.queueSeconds.labels(model, 'nearline'),
-    };
+    const queue = Object.fromEntries(
+      LANES.map((lane) => [lane, this.queueSeconds.labels(model, lane)]),
+    ) as Record<LaneName, Histogram.Internal<Named | 'lane'>>;
     const tokeniseSeconds = this.tokeniseSeconds.labels(model);
     const inferenceSeconds = this.inferenceSeconds.labels(model);
     const batchRows = this.batchRows.labels(model);

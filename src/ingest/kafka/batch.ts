@@ -22,6 +22,8 @@ export interface BatchParts {
   schemas?: Pick<SchemaRegistry, 'load'> | undefined;
   counters: SourceCounters;
   log: Log;
+  /** The first offset that is not to be read any more; undefined: there is none. */
+  until?: ((at: { topic: string; partition: number }) => bigint) | undefined;
 }
 
 /**
@@ -38,7 +40,11 @@ export async function sendBatch(
   leave: () => boolean,
 ): Promise<void> {
   const { destination } = parts;
-  const { topic, partition, messages } = payload.batch;
+  const { topic, partition } = payload.batch;
+  const until = parts.until?.(payload.batch);
+  const messages = payload.batch.messages.filter(
+    ({ offset }) => until === undefined || BigInt(offset) < until,
+  );
   for (let at = 0; at < messages.length && !leave(); at += CHUNK_RECORDS) {
     const part = messages.slice(at, at + CHUNK_RECORDS);
     const records = part.map((message) => sourceRecord(topic, partition, message));
@@ -50,7 +56,7 @@ export async function sendBatch(
       break;
     }
     const isLast = at + part.length === messages.length;
-    const next = offsetAfter(payload, part, isLast);
+    const next = least(offsetAfter(payload, part, isLast), until);
     const result = destination.commit(chunk, position, position.sent, next);
     result.then(chunk.release, chunk.release);
     position.send(next);
@@ -65,6 +71,10 @@ export async function sendBatch(
       position.reach(chunk.timestamps.at(-1)!);
     });
   }
+}
+
+function least(offset: bigint, until: bigint | undefined): bigint {
+  return until !== undefined && until < offset ? until : offset;
 }
 
 /** After the last record of a batch come, at times, markers of transactions, which nobody is shown. */

@@ -56,7 +56,7 @@ export class Destination {
 
   /** Commits a chunk with the offset after it (A12). The answer may say that it was fenced. */
   async commit(
-    { rows, deadLetters, fields }: Pick<Chunk, 'rows' | 'deadLetters' | 'fields'>,
+    { rows, deadLetters, fields }: Chunk,
     { topic, partition }: { topic: string; partition: number },
     expected: bigint | undefined,
     next: bigint,

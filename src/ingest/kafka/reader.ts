@@ -104,6 +104,11 @@ export class Reader {
     const { line } = position;
     if (this.isOver || position.isRecovering || line === undefined) return;
     position.high = BigInt(highWatermark);
+    const until = this.parts.until?.(position);
+    if (until !== undefined && position.fetch >= until) {
+      this.session.consumer.pause([{ topic, partitions: [partition] }]);
+      return;
+    }
     position.isReading = true;
     const heartbeats = setInterval(() => {
       payload.heartbeat().catch((error: Error) => (this.interruption ??= error));

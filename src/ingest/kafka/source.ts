@@ -11,6 +11,7 @@ import { type Prepare, vectorPreparer } from '../prepare.ts';
 import type { BoundSource, KafkaConnection } from '../source-config.ts';
 import { checkSourceFields } from '../source-fields.ts';
 import type { SourceRecord } from '../source-record.ts';
+import type { BatchParts } from './batch.ts';
 import { buildChunk, type Chunk } from './chunk.ts';
 import { clientLog, createClient, type Log } from './client.ts';
 import { newCounters, type SourceCounters } from './counters.ts';
@@ -39,6 +40,10 @@ export interface SourceOptions {
   preparer?: (version: ModelVersion) => Prepare;
   log: Log;
   pace?: Partial<Pace>;
+  /** Where it is read to; see `BatchParts`. */
+  until?: BatchParts['until'];
+  /** Where the records go, where that is not simply the version. */
+  destination?: (store: Store, config: BoundSource) => Destination;
 }
 
 /**
@@ -214,10 +219,11 @@ export class KafkaSource {
 
   private async runSession(pace: Pace): Promise<SessionEnd> {
     const { config, connection, store, futureSkewMax, log } = this.options;
-    const { preparer = vectorPreparer, ofVersion } = this.options;
+    const { preparer = vectorPreparer, ofVersion, until } = this.options;
     try {
       // The view may be made, or made anew, while the source waits for it.
-      const destination = new Destination(store, config);
+      const destination =
+        this.options.destination?.(store, config) ?? new Destination(store, config);
       const { target } = destination;
       requireFields(config, target);
       const groupId = [config.group_prefix, config.name, config.feature_view, config.version].join(
@@ -236,6 +242,7 @@ export class KafkaSource {
         schemas: this.schemas,
         prepare: preparer(target),
         counters: this.counters,
+        until,
         pace,
         log,
       });
@@ -256,7 +263,10 @@ function requireFields(config: BoundSource, target: ModelVersion): void {
 }
 
 /** Where one is named; topics of CloudEvents say themselves what they are encoded in. */
-function registryOf({ config, connection }: SourceOptions): SchemaRegistry | undefined {
+export function registryOf({
+  config,
+  connection,
+}: Pick<SourceOptions, 'config' | 'connection'>): SchemaRegistry | undefined {
   if (connection.registry === undefined) return undefined;
   const topics = Object.entries(config.mappings).flatMap(([topic, { encoding, envelope }]) =>
     namesSchemas(encoding) || envelope === 'cloudevents' ? [topic] : [],

@@ -82,7 +82,7 @@ export class Prefetch {
     question: Question,
     gone: AbortSignal,
   ): Promise<void> {
-    if (this.isClosed || store.environment.bytes() < this.bytesMin) return;
+    if (this.isClosed || bytesOf(store) < this.bytesMin) return;
     const cold = coldIds(store, ids, question);
     if (cold.length === 0) return;
     const { promise, resolve: done } = Promise.withResolvers<void>();
@@ -175,6 +175,15 @@ export class Prefetch {
 function end({ pin, done }: Wish): void {
   pin?.release();
   done();
+}
+
+/** Of a version that another process has retired just now the file may be gone already: 0. */
+function bytesOf({ environment }: VersionStore): number {
+  try {
+    return environment.bytes();
+  } catch {
+    return 0;
+  }
 }
 
 /** Of the entities those that cannot be answered from what is resident. */

@@ -5,7 +5,7 @@ import { TidemarkError, TryLater } from '../../ground/errors.ts';
 import { type Micros, MICROS_PER_SECOND } from '../../ground/time.ts';
 import type { AskedExport, AskedRows, ExportStatus, Needs } from './asked.ts';
 import { ExportFolder } from './folder.ts';
-import { madeOf, noTotals, runExport, type RunWindows } from './job.ts';
+import { askedOf, madeOf, noTotals, runExport, type RunWindows } from './job.ts';
 import type { Manifest } from './manifest.ts';
 import { type ExportRecord, type ExportSpine, hasEnded, newExportId } from './record.ts';
 import { refusedByDisk, removeSpooled, spoolSpine, withSpooled } from './spool.ts';
@@ -74,6 +74,15 @@ export class Exports {
       abort.abort(new TidemarkError('SHUTTING_DOWN', 'the server is stopping'));
     }
     await Promise.all(running.map(async ({ ended }) => ended));
+  }
+
+  /** Whether one that has not ended reads that version, and would fail without it. */
+  isReading(view: string, version: string): boolean {
+    return [...this.records.values()].some(
+      (record) =>
+        !hasEnded(record) &&
+        askedOf(record.plan).some((asked) => asked.view === view && asked.version === version),
+    );
   }
 
   get waiting(): number {

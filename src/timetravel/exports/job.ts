@@ -93,7 +93,8 @@ export function madeOf({ refs }: Pick<JoinPlan, 'refs'>, { catalogue }: Store): 
   });
 }
 
-function askedOf({ refs }: Pick<JoinPlan, 'refs'>): { view: string; version: string }[] {
+/** The model versions that it reads. */
+export function askedOf({ refs }: Pick<JoinPlan, 'refs'>): { view: string; version: string }[] {
   return refs.flatMap((ref) => versionsOf(ref).map((version) => ({ view: ref.view, version })));
 }
 

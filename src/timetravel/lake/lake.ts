@@ -12,6 +12,7 @@ import type { LeaderChanges } from '../../store/leader.ts';
 import { sharedUpTo } from '../../store/lineage.ts';
 import { lockDirectory } from '../../store/lock.ts';
 import { NumberSet } from '../../store/number-set.ts';
+import { nameOf } from '../../store/versions.ts';
 import { ErasedIds } from './erased-ids.ts';
 import { bucketsFor, listFiles, OWN, REVISIONS, VECTORS, WRITING } from './layout.ts';
 import { RevisionWindow } from './revisions.ts';
@@ -147,15 +148,11 @@ export class Lake {
 
   /** Throws VIEW_CONFLICT where what the table is of is gone. */
   learn(event: CatalogueEvent): void {
-    const { feature_view } = this.subject;
+    const { feature_view, version } = this.subject;
     if (event.type === 'view_dropped') {
-      const since = this.summary.after === 0 ? this.hello!.snapshot : this.summary.after;
-      if (event.view !== feature_view || event.seq <= since) return;
-      throw new TidemarkError(
-        'VIEW_CONFLICT',
-        `the feature view ${feature_view} was dropped at seq ${event.seq}, and ${this.table} is of ` +
-          'the one that was: remove the directory',
-      );
+      if (event.view !== feature_view) return;
+      this.refuseSince(event.seq, `the feature view ${feature_view} was dropped`);
+      return;
     }
     if ('scope' in event) {
       const isReached = event.type === 'erased' && this.erased!.add(event, event.seq);
@@ -163,8 +160,21 @@ export class Lake {
       return;
     }
     const { name, horizon } = event.view;
-    if (name !== feature_view || horizon === undefined) return;
-    this.horizon = formatInstant(horizon.moment as Micros);
+    if (name !== feature_view) return;
+    if (!Object.hasOwn(event.view.versions, version)) {
+      this.refuseSince(event.seq, `the model version ${nameOf(name, version)} was retired`);
+    }
+    if (horizon !== undefined) this.horizon = formatInstant(horizon.moment as Micros);
+  }
+
+  /** One that was made anew under that name is another one. */
+  private refuseSince(seq: number, what: string): void {
+    const since = this.summary.after === 0 ? this.hello!.snapshot : this.summary.after;
+    if (seq <= since) return;
+    throw new TidemarkError(
+      'VIEW_CONFLICT',
+      `${what} at seq ${seq}, and ${this.table} is of the one that was: remove the directory`,
+    );
   }
 
   add({ view, version, changes, vectors }: LeaderChanges): void {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import { expect, onTestFinished, test, vi } from 'vitest';
@@ -190,4 +190,19 @@ test('who closes it waits for no disk: requests go on without, and the store can
   await brought;
   await prefetch.bring(version, ['e1'], question(store), WAITED);
   await Promise.race([store.compact('job', 'v1'), sleep(5_000).then(() => expect.fail('pinned'))]);
+});
+
+test('a version whose file another process has unlinked is given up, and read as it is', async () => {
+  const store = await filled(3);
+  const version = store.version('job', 'v1');
+  const asked = question(store);
+  const { file } = version.environment;
+  renameSync(file, `${file}.gone`);
+  onTestFinished(() => renameSync(`${file}.gone`, file));
+  for (const bytesMin of [0, 1]) {
+    const prefetch = new Prefetch({ isCold: true }, bytesMin);
+    onTestFinished(async () => prefetch.close());
+    await prefetch.bring(version, idsOf(3), asked, WAITED);
+  }
+  expect(lookUp(store, ['e1'], asked)).toHaveLength(4 * DIM);
 });

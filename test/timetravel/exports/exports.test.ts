@@ -36,6 +36,17 @@ function filesIn(folder: string): string[] {
   return readdirSync(folder, { recursive: true, encoding: 'utf8' }).toSorted();
 }
 
+test('an export reads its model versions until it has ended', async () => {
+  const world = await startWorld();
+  const { record } = await world.exports.submit(asked(world));
+  expect(['v1', 'v2'].map((version) => world.exports.isReading('job', version))).toEqual([
+    true,
+    false,
+  ]);
+  expect(await ended(world, record.id)).toBe('done');
+  expect(world.exports.isReading('job', 'v1')).toBe(false);
+});
+
 test('an export becomes parts, tables of vectors, and a manifest with their SHA-256', async () => {
   const world = await startWorld();
   const id = await runWhole(world);
