@@ -25,7 +25,7 @@ export type ErrorCode =
   | 'VIEW_NOT_FOUND'
   /** The view has no such model version. */
   | 'VERSION_NOT_FOUND'
-  /** What is asked differs from what the view or the version already is. */
+  /** What is asked differs from what the view or the version is, or they have changed meanwhile. */
   | 'VIEW_CONFLICT'
   /** It is the view's current version: promote another one, or roll back, before it goes. */
   | 'VERSION_IN_USE'

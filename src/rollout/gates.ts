@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { text } from 'node:stream/consumers';
+import type { Readable } from 'node:stream';
 
 import { TidemarkError } from '../ground/errors.ts';
 import { excerpt } from '../ground/excerpt.ts';
@@ -15,7 +15,7 @@ import { neighbourOverlap } from './neighbours.ts';
 import { HealthSum, type VectorHealth } from './vector-health.ts';
 
 /** Two texts, and how near to each other a version must put them. */
-export interface Canary {
+interface Canary {
   feature_view: string;
   texts: [string, string];
   /** Bounds of their cosine. */
@@ -57,6 +57,8 @@ interface Settings {
   ) => Promise<Float32Array>;
   /** From 0 up to 1. */
   random: () => number;
+  /** Resolves after so many milliseconds; rejects when the signal is aborted. */
+  sleep: (ms: number, signal: AbortSignal) => Promise<void>;
 }
 
 const SAMPLE = 1_000;
@@ -65,6 +67,9 @@ const PAGE_IDS = 32;
 const QUERIES = 100;
 const NEIGHBOURS = 10;
 const MESSAGE_CHARS_MAX = 500;
+/** How often, and how many times, a backlog is looked at: that of live traffic comes and goes. */
+const BACKLOG_MS = 20;
+const BACKLOG_LOOKS = 100;
 
 /** Holds a version that is to be promoted against the one that is current, gate by gate. */
 export class Gates {
@@ -111,7 +116,7 @@ export class Gates {
         bounds.coverage_min,
         `${covered} of ${live} entities that ${base.version} answers have a vector`,
       ),
-      this.backlogGate(viewName, versionName),
+      await this.backlogGate(viewName, versionName, signal),
       dimGate(base, version, bounds.dim_may_change),
       atMost('not_finite', health.notFinite, 0, `of ${health.vectors} vectors looked at`),
       atMost('zero_vectors', health.zeros, 0, `of ${health.vectors} vectors looked at`),
@@ -135,9 +140,21 @@ export class Gates {
     ];
   }
 
-  private backlogGate(view: string, version: string): GateResult {
-    const { waiting, message } = this.settings.backlogOf(view, version);
-    return { gate: 'backlog', ok: waiting === 0, value: waiting ?? null, bound: 0, message };
+  /** Passed when there is a moment at which nothing waits. */
+  private async backlogGate(
+    view: string,
+    version: string,
+    signal: AbortSignal,
+  ): Promise<GateResult> {
+    const { backlogOf, sleep } = this.settings;
+    for (let look = 1; ; look++) {
+      const { waiting, message } = backlogOf(view, version);
+      const ok = waiting === 0;
+      if (ok || look === BACKLOG_LOOKS) {
+        return { gate: 'backlog', ok, value: waiting ?? null, bound: 0, message };
+      }
+      await sleep(BACKLOG_MS, signal);
+    }
   }
 
   private async canaryGates(
@@ -199,8 +216,8 @@ export class Gates {
     const gate = 'command';
     try {
       const [out, errors, [code]] = await Promise.all([
-        text(child.stdout),
-        text(child.stderr),
+        endOf(child.stdout),
+        endOf(child.stderr),
         once(child, 'close') as Promise<[number | null]>,
       ]);
       const said = `${errors.trim()}\n${out.trim()}`.trim().slice(-MESSAGE_CHARS_MAX);
@@ -214,7 +231,15 @@ export class Gates {
 }
 
 /** What the vectors of the entities look like. Gives others their turn. */
-async function healthOf(
+async /** The end of what a program says, however much it is. */
+async function endOf(stream: Readable): Promise<string> {
+  let said = '';
+  stream.setEncoding('utf8');
+  for await (const piece of stream) said = (said + String(piece)).slice(-MESSAGE_CHARS_MAX);
+  return said;
+}
+
+function healthOf(
   version: ModelVersion,
   opened: Opened,
   ids: readonly string[],

@@ -133,7 +133,7 @@ export interface StoreOptions {
 
 export type Why = Pick<Audit, 'reason'>;
 
-export interface Promotion extends Omit<Audit, 'version'> {
+interface Promotion extends Omit<Audit, 'version'> {
   /** The view as it was when gates were looked at. */
   of?: FeatureView;
   /** When the version that is current until now may be retired; undefined: not by itself. */

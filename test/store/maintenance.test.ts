@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 
 import { TidemarkError } from '../../src/ground/errors.ts';
+import { maintain } from '../../src/store/maintain.ts';
 import { Maintenance } from '../../src/store/maintenance.ts';
 import { openStore, type Store } from '../../src/store/store.ts';
 import { batchOf, modelVersion, TestClock, testStore, viewOf } from '../support/store.ts';
@@ -51,13 +52,15 @@ test('a version retired in a round of maintenance is left out of it, and fails n
   const store = testStore();
   store.addVersion('job', modelVersion('v2'));
   await store.erase({ entity: 'job' }, ['b']);
-  const release = Promise.withResolvers<void>();
-  const busy = store.maintenance.run(undefined, async () => release.promise);
-  const round = store.maintain({ deadShare: 0.5, erasedWithin: 1e12 });
-  const retired = store.retire('job', 'v2', {});
-  release.resolve();
-  await Promise.all([busy, retired]);
-  expect(await round).toEqual([{ feature_view: 'job', version: 'v1', dead_share: 0 }]);
+  const versions = ['v1', 'v2'].map((version) => store.version('job', version));
+  const settings = { deadShare: 0.5, erasedWithin: 1e12 };
+  const done = await maintain(store, () => versions, settings, {
+    removeErased: async ({ version }) => {
+      if (version === 'v1') await store.retire('job', 'v2', {});
+    },
+    unlink: async () => {},
+  });
+  expect(done).toEqual([{ feature_view: 'job', version: 'v1', dead_share: 0 }]);
 });
 
 test('an entity erased while another one’s erasure is being lifted is erased whole (A8)', async () => {

@@ -63,6 +63,10 @@ test('flips and retirements reach a replica that was behind, one that is new, an
   late!.follow(url);
   await caughtUp(leader!.store, late!.store);
   expectAlike(leader!.store, late!.store);
+  expect(late!.store.catalogue.mustGetView('job').aliases).toEqual({
+    current: 'v2',
+    candidate: 'v1',
+  });
 });
 
 test('a replica takes no flip of its own, and goes on with the history when it leads', async () => {
