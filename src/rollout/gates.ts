@@ -230,8 +230,7 @@ export class Gates {
   }
 }
 
-/** What the vectors of the entities look like. Gives others their turn. */
-async /** The end of what a program says, however much it is. */
+/** The end of what a program says, however much it is. */
 async function endOf(stream: Readable): Promise<string> {
   let said = '';
   stream.setEncoding('utf8');
@@ -239,7 +238,8 @@ async function endOf(stream: Readable): Promise<string> {
   return said;
 }
 
-function healthOf(
+/** What the vectors of the entities look like. Gives others their turn. */
+async function healthOf(
   version: ModelVersion,
   opened: Opened,
   ids: readonly string[],
