@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
@@ -163,7 +164,8 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
       [...config.sources, ...config.sinks].some(
         (each) => each.feature_view === view && each.version === version,
       ),
-    isRead: (view, version) => exports.isReading(view, version),
+    isRead: (view, version) =>
+      exports.isReading(view, version) || backfills.isReading(view, version),
     log: logger,
   });
   const drift = new Drift({ store, bounds: config.promotion, log: logger });
@@ -215,6 +217,7 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
       return (await embed(asked)).vectors;
     },
     random: Math.random,
+    sleep: async (ms, signal) => sleep(ms, undefined, { signal }),
   });
   const server = await buildServer({
     store,
@@ -247,6 +250,7 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
       await (follower ?? store.replica).promote(Math.random);
       logger.info({ snapshot: store.snapshot }, 'promoted: this server leads now');
       startLeading();
+      await backfills.start();
     },
     compacted: (outcome) => upkeep.noteAsked(outcome),
     joinPool,
@@ -272,9 +276,6 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     }
     sources.start();
     sinks.start();
-    backfills.start().catch((error: unknown) => {
-      logger.error({ err: error }, 'the backfills cannot be read');
-    });
   }
 
   async function close(): Promise<void> {
@@ -299,6 +300,7 @@ export async function startTidemark(config: Config, backstage?: Backstage): Prom
     // Before anybody can ask: it must take no writes by then.
     follower?.start();
     await exports.start();
+    if (follower === undefined) await backfills.start();
     const url = await (backstage === undefined
       ? listen(server, config.host, config.port)
       : server.listen({ path: backstage.socket }));

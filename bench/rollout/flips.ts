@@ -45,14 +45,31 @@ export function secondsAround(answers: readonly Answer[], flips: readonly AskedF
   });
 }
 
-/** How long promotions and rollbacks took: who asked for them, and who looked up. */
-export function flipsTable(answers: readonly Answer[], flips: readonly AskedFlip[]): string {
-  const rows = flips.map((flip) => {
+/**
+ * How long promotions and rollbacks took: who asked for them, and who looked up. `noted`: when the
+ * history says that each was.
+ */
+export function flipsTable(
+  answers: readonly Answer[],
+  flips: readonly AskedFlip[],
+  noted: readonly number[],
+): string {
+  const rows = flips.map((flip, at) => {
     const { firstNew, lastOld } = seenOf(answers, flip);
-    const times = [flip.answered, lastOld, firstNew].map((time) => time - flip.asked);
+    const afterAsked = [flip.answered, lastOld, firstNew].map((time) => time - flip.asked);
+    const times = [...afterAsked, lastOld - noted[at]!];
     return [flip.what, ...times.map((time) => `${time.toFixed(1)} ms`)];
   });
-  return table(['after', 'it was answered', 'last lookup of the old', 'first of the new'], rows);
+  return table(
+    [
+      'from the command to',
+      'its answer',
+      'the last lookup of the old',
+      'the first of the new',
+      'and from the gates to the last of the old',
+    ],
+    rows,
+  );
 }
 
 /** When the first answer of the new version came, and the last one of the old. */

@@ -16,11 +16,12 @@ import type {
   BackfillBody,
   BackfillPlanAnswer,
 } from '../../src/api/schemas/backfills.ts';
+import type { HistoryAnswer } from '../../src/api/schemas/rollout.ts';
 import { openModel } from '../../src/ingest/inference/models.ts';
 import { pullModel } from '../../src/ingest/inference/pull.ts';
 import { CHANGE_LOG, changeLogMissing } from '../../test/support/change-log.ts';
 import { startEmbedder, vectorsOf } from '../../test/support/embedder.ts';
-import { type Flip, foreignRows, startReader, strayAnswers } from '../../test/support/readers.ts';
+import { foreignRows, startReader, strayAnswers } from '../../test/support/readers.ts';
 import { atEnd } from '../harness/at-end.ts';
 import { withFolder } from '../harness/folder.ts';
 import { printGround } from '../harness/ground.ts';
@@ -39,9 +40,6 @@ const READ = 25;
 const QUIET_MS = 4_000;
 const POLL_MS = 50;
 const CHUNK = 256;
-/** A push that is under way is a backlog: a promotion is asked for between two of them. */
-const ONLY_BACKLOG = 'does not pass 1 of 8 gates and was not promoted: backlog';
-const REFUSED_MAX = 20;
 
 const missing = changeLogMissing();
 if (missing !== undefined) throw new Error(missing);
@@ -74,7 +72,7 @@ async function walk(server: Server, file: string, postings: Postings, bare: numb
 
   const live = [...postings.live];
   const lookup = { feature_view: 'job', entity_ids: spreadOut(live, READ).map(([id]) => id) };
-  const reader = startReader(server.url, PACE, [lookup]);
+  const reader = await startReader(server.url, PACE, [lookup]);
   atEnd(reader.kill);
   const pusher = Pusher.start(server.url, live);
   const spans: Span[] = [];
@@ -84,8 +82,6 @@ async function walk(server: Server, file: string, postings: Postings, bare: numb
     spans.push({ what, from, to: now() });
     return done;
   };
-  // Until all of them are at work.
-  await delay(QUIET_MS);
   await during('before the backfill', async () => delay(QUIET_MS));
   await server.ask('POST', `${VIEW}/versions`, versionOf('v2'));
   const plan = await server.ask<BackfillPlanAnswer>('POST', '/v1/backfills', {
@@ -109,13 +105,16 @@ async function walk(server: Server, file: string, postings: Postings, bare: numb
   const pushes = await pusher.stop();
   const answered = await reader.stop();
   const { answers, rows, wrong } = answered;
-  const { events } = await server.ask<{ events: Flip[] }>('GET', `${VIEW}/history`);
+  const { events } = await server.ask<HistoryAnswer>('GET', `${VIEW}/history`);
   const mixed = [...strayAnswers(answered, events), ...(await foreignRows(server, 'job', rows))];
   const { what, from, to } = await retire(server);
   console.log(`${what}: ${(to - from).toFixed(0)} ms\n`);
   console.log(spansTable('lookups', answers, [...spans, ...secondsAround(answers, flips)]));
   console.log(spansTable('pushes', pushes, spans));
-  console.log(flipsTable(answers, flips));
+  const noted = events.flatMap(({ type, created_timestamp }) =>
+    type === 'view' ? [] : [Date.parse(created_timestamp)],
+  );
+  console.log(flipsTable(answers, flips, noted));
   console.log(
     `${answers.length + wrong.length} lookups of ${READ} vectors, ${wrong.length} failed or mixed, ` +
       `${mixed.length} of another version than the current one; ${pushes.length} pushes, 0 failed`,
@@ -131,18 +130,11 @@ async function flip(
   version: string,
   path: string,
 ): Promise<AskedFlip> {
-  for (let refused = 0; ; refused++) {
-    const asked = now();
-    try {
-      await server.ask('POST', `${VIEW}${path}`, {});
-      const answered = now();
-      await delay(QUIET_MS);
-      if (refused > 0) console.log(`${what}: ${refused} times a text was just being embedded`);
-      return { what, version, asked, answered, over: now() };
-    } catch (error) {
-      if (refused === REFUSED_MAX || !String(error).includes(ONLY_BACKLOG)) throw error;
-    }
-  }
+  const asked = now();
+  await server.ask('POST', `${VIEW}${path}`, {});
+  const answered = now();
+  await delay(QUIET_MS);
+  return { what, version, asked, answered, over: now() };
 }
 
 async function retire(server: Server): Promise<Span> {

@@ -164,6 +164,7 @@ function show(receipt: Erasure, sinkTopics: readonly string[]): ErasureAnswer {
       `backups made before ${formatInstant(erased_at)}: \`tidemark restore\` re-applies the erased set; delete them when they are not needed`,
       'answers and training sets that were handed out',
       'files of exports, on this server until they expire: `DELETE /v1/exports/{id}` removes one before',
+      'what backfills keep to themselves, as events that they rejected: `DELETE /v1/backfills/{id}` removes it',
       'lakes, until `tidemark lake export` runs again: it removes the entities',
       'the Kafka topics that the entities came from',
       ...(sinkTopics.length === 0

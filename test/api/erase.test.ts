@@ -33,7 +33,7 @@ test('an erasure is answered with a receipt whose second stage comes with compac
       compacted: { at: null },
     },
   });
-  expect(erased.body['out_of_reach']).toHaveLength(6);
+  expect(erased.body['out_of_reach']).toHaveLength(7);
   expect(erased.bytes.toString()).not.toContain('someone');
   expect(await statusOf(api, 'someone')).toEqual(['NOT_FOUND', 'ERASED']);
   expect(await statusOf(api, 'other')).toEqual(['PRESENT', null]);

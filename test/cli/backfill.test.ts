@@ -38,6 +38,10 @@ async function startWithPosts(): Promise<{ url: string; files: string }> {
   return { url, files };
 }
 
+function vectorIn(out: string): string {
+  return /"vector":\s*(\[[^\]]*\])/.exec(out)![1]!;
+}
+
 test('a version is planned, filled from the inputs of another one, and told of', async () => {
   const { url } = await startWithPosts();
   const from = ['backfill', 'post@v2', '--from-inputs', 'v1', '--url', url];
@@ -52,7 +56,6 @@ test('a version is planned, filled from the inputs of another one, and told of',
       run(['get', 'post', 'a', '--version', version, '--json', '--url', url]),
     ),
   );
-  const vectorIn = (out: string) => /"vector":\s*(\[[^\]]*\])/.exec(out)![1];
   expect(vectorIn(other!.out)).toBe(vectorIn(one!.out));
   const { out } = await run(['backfills', '--url', url]);
   expect(out).toMatch(/post@v2\s+inputs v1\s+done\s+2\s+2\s+2\s+0/);

@@ -1,6 +1,6 @@
 /**
  * A process that fills `v2` from the inputs of `v1`, and is killed on its way:
- * `node backfill-victim.ts <directory>`. It says how many events it has read, and `done` at the end.
+ * `node backfill-child.ts <directory>`. It says how many events it has read, and `done` at the end.
  */
 import { writeSync } from 'node:fs';
 import { setImmediate as turn } from 'node:timers/promises';

@@ -12,11 +12,11 @@ import { tempDirectory } from '../support/temp.ts';
 
 const KILLS = Number(process.env['CRASH_KILLS'] ?? 2);
 const EVENTS = 12_000;
-const VICTIM = join(import.meta.dirname, 'backfill-victim.ts');
+const CHILD = join(import.meta.dirname, 'backfill-child.ts');
 
 /** Runs the process until it is done, or has said that it has read so many events. */
 async function run(directory: string, upTo: number): Promise<'done' | 'killed'> {
-  const child = spawn(process.execPath, [VICTIM, directory], {
+  const child = spawn(process.execPath, [CHILD, directory], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   onTestFinished(() => void child.kill('SIGKILL'));

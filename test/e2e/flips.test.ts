@@ -38,7 +38,9 @@ test.for([[[]], [['--workers', '2']]])(
     await server.ask('POST', '/v1/feature-views/job/versions', V2);
     await fill(server, 'v1', 0);
     await fill(server, 'v2', 0);
-    const readers = Array.from({ length: READERS }, () => startReader(server.url, PACE, LOOKUPS));
+    const readers = await Promise.all(
+      Array.from({ length: READERS }, async () => startReader(server.url, PACE, LOOKUPS)),
+    );
     onTestFinished(() => readers.forEach(({ kill }) => kill()));
 
     // Commits are under way at most of the flips.

@@ -1,6 +1,7 @@
 /**
- * A process that looks up all the time: `node flip-reader.ts <url> <pace> <lookups>`, both in JSON. A
- * line on its standard input ends it; then it prints what it was answered. See startReader.
+ * A process that looks up all the time: `node flip-reader.ts <url> <pace> <lookups>`, both in JSON. It
+ * prints a line with its first answer. A line on its standard input ends it; then it prints what it
+ * was answered. See startReader.
  */
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -70,6 +71,7 @@ async function read(connection: Connection): Promise<void> {
       .send('POST', '/v1/lookup', { lookups })
       .catch((error: unknown) => ({ status: 0, body: { error: String(error) } as Told['body'] }));
     const ended = now();
+    if (answered.answers.length + answered.wrong.length === 0) process.stdout.write('\n');
     if (status === 200) {
       const version = look(body['results'] as Result[]);
       answered.answers.push([began, ended, body['snapshot'] as number, version]);

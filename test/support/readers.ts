@@ -14,10 +14,18 @@ export interface Reader {
   kill: () => void;
 }
 
-/** Of each of these lookups all entities are to have a vector, in every version that is current. */
-export function startReader(url: string, pace: Pace, lookups: readonly object[]): Reader {
+/**
+ * Resolves when it has its first answer. Of each of the lookups all entities are to have a vector, in
+ * every version that is current.
+ */
+export async function startReader(
+  url: string,
+  pace: Pace,
+  lookups: readonly object[],
+): Promise<Reader> {
   const args = [PROGRAM, url, JSON.stringify(pace), JSON.stringify(lookups)];
   const child = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  await once(child.stdout, 'data');
   return {
     stop: async () => {
       const said = text(child.stdout);

@@ -146,7 +146,9 @@ export const backfillAnswer = z
           message: z.string(),
         }),
       )
-      .describe('The first of them; all are in `rejected.ndjson` in the folder of the backfill.'),
+      .describe(
+        'The first of them; 100,000 are in `rejected.ndjson` in the folder of the backfill.',
+      ),
     events_per_second: z.number().nullable(),
     seconds_left: z.number().nullable(),
     waits_for: z.string().nullable().describe('What keeps it from going on; it is tried again.'),

@@ -26,7 +26,8 @@ import {
   sourceOf,
 } from './record.ts';
 import { sampleSource } from './sample.ts';
-import { runSource, type SourceNeeds } from './source.ts';
+import type { SourceNeeds } from './source-parts.ts';
+import { runSource } from './source.ts';
 import { BackfillTarget, type TargetNeeds } from './target.ts';
 
 /** What is asked for, checked as far as its schema goes. */
@@ -207,6 +208,17 @@ export class Backfills {
     return waiting;
   }
 
+  /** Whether one that has not ended fills a version from the inputs of that one. */
+  isReading(view: string, version: string): boolean {
+    return [...this.records.values()].some(
+      (record) =>
+        !hasEnded(record) &&
+        record.view === view &&
+        record.from.kind === 'inputs' &&
+        record.from.version === version,
+    );
+  }
+
   /**
    * Cancels a backfill that has not ended: what it has stored stays. Forgets one that has ended.
    * Throws BACKFILL_NOT_FOUND, SHUTTING_DOWN.
@@ -331,6 +343,7 @@ export class Backfills {
         this.needs.log.warn({ backfill: record.id, err: error }, 'a backfill waits');
         const wait = Math.min(WAIT_MS_MAX, FIRST_WAIT_MS * 2 ** failures++);
         await delay(wait, undefined, { signal });
+        running.trouble = undefined;
       }
     }
   }

@@ -1,14 +1,16 @@
 import type { CommitResult, RevisionBatch } from '../../store/batch.ts';
 import { outcomesOf } from '../kafka/chunk.ts';
+import type { PipelineCounts } from '../pipeline.ts';
 import type { BackfillFolder } from './folder.ts';
 import type { History, HistoryPage } from './history.ts';
 import type { BackfillCounts, BackfillRecord, RejectedEvent } from './record.ts';
-import type { BackfillTarget, Ready } from './target.ts';
+import { type BackfillTarget, placeOf, type Ready } from './target.ts';
 
 /** Pages whose texts wait for the model while others are committed, so that it is never idle. */
 const PAGES_AHEAD = 4;
-/** Of the events that are rejected, so many are told of; all of them are in the folder. */
+/** Of the events that are rejected so many are told of, and so many are in the folder. */
 const REJECTED_TOLD = 20;
+const REJECTED_KEPT = 100_000;
 
 /** A backfill at work. */
 export interface Job {
@@ -82,9 +84,10 @@ async function storePage(
     const offset = { ...target.keyOf(topic), expected, next: BigInt(page.next) };
     const { rows, fields } = ready;
     const result = await target.commit({ rows, ...(fields && { fields }), offset });
-    record.counted = { next: page.next, snapshot: result.snapshot };
     countPage(record, result, {
+      next: page.next,
       read: page.read,
+      inputs: ready.inputs,
       rows,
       rejected: rejected.length,
       skipped: ready.skipped,
@@ -112,8 +115,9 @@ async function recount(
     counts.erased += page.erased;
     for (const said of page.events) {
       if (rejected.has(said.offset)) continue;
-      if (found.has(said.offset)) counts.stored++;
-      else if (!target.wants(said)) counts.skipped++;
+      if (found.has(placeOf({ topic: history.topic, partition: 0, offset: said.offset }))) {
+        counts.stored++;
+      } else if (!target.wants(said)) counts.skipped++;
       else if (target.isErased(said.entityId)) counts.erased++;
       else counts.duplicate++;
     }
@@ -126,8 +130,8 @@ export async function noteRejected(
   { record, folder }: Pick<Job, 'record' | 'folder'>,
   events: readonly RejectedEvent[],
 ): Promise<void> {
-  if (events.length === 0) return;
-  await folder.addRejected(events);
+  const kept = events.slice(0, Math.max(0, REJECTED_KEPT - record.counts.rejected));
+  if (kept.length > 0) await folder.addRejected(kept);
   const room = Math.max(0, REJECTED_TOLD - record.rejected.length);
   record.rejected.push(...events.slice(0, room));
 }
@@ -139,26 +143,30 @@ export async function recoverRejected(
 ): Promise<readonly RejectedEvent[]> {
   const rejected = await folder.recoverRejected(isKept);
   record.rejected = rejected.slice(0, REJECTED_TOLD);
-  record.counts.rejected = rejected.length;
+  if (rejected.length < REJECTED_KEPT) record.counts.rejected = rejected.length;
   return rejected;
 }
 
 /** Counts what became of events that were read. */
 export function countPage(
-  { counts }: BackfillRecord,
-  { outcomes }: Pick<CommitResult, 'outcomes'>,
-  {
-    rows,
-    ...page
-  }: Pick<BackfillCounts, 'read' | 'rejected' | 'skipped' | 'erased'> & {
+  record: BackfillRecord,
+  { outcomes, snapshot }: Pick<CommitResult, 'outcomes' | 'snapshot'>,
+  page: Pick<BackfillCounts, 'read' | 'rejected' | 'skipped' | 'erased'> & {
+    next: number;
     rows: RevisionBatch;
+    inputs: PipelineCounts;
   },
 ): void {
+  const { counts, inputs } = record;
+  record.counted = { next: page.next, snapshot };
+  for (const fate of Object.keys(inputs) as (keyof PipelineCounts)[]) {
+    inputs[fate] += page.inputs[fate];
+  }
   counts.read += page.read;
   counts.rejected += page.rejected;
   counts.skipped += page.skipped;
   counts.erased += page.erased;
-  for (const outcome of outcomesOf(rows, outcomes)) {
+  for (const outcome of outcomesOf(page.rows, outcomes)) {
     if (outcome === 'latest' || outcome === 'history') counts.stored++;
     else counts[outcome]++;
   }

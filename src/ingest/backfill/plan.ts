@@ -17,8 +17,14 @@ const SAMPLE = 2_000;
 const CALIBRATION = 256;
 /** What a revision takes of a file beside its vector: on its timeline, in the log, by its ids. */
 const REVISION_BYTES = 230;
-/** What a vector takes beside its numbers, and the entry of its input. */
-const VECTOR_BYTES = 90;
+/** What the entry of an input takes, in pages that are filled in no order. */
+const INPUT_BYTES = 58;
+/** Pages of LMDB, what of one holds entries, and the largest entry that is not on pages of its own. */
+const PAGE_BYTES = 4_096;
+const PAGE_ROOM = 4_080;
+const ENTRY_MAX = 2_036;
+/** Of a vector beside its numbers: checksum, key and header. */
+const ENTRY_BYTES = 22;
 
 /** What a backfill would do. Counts are of the events that it wants, where it does not say otherwise. */
 export interface BackfillPlan {
@@ -78,7 +84,8 @@ export async function planBackfill(
   const seconds = deviceSeconds + lookSeconds;
   const { dim, dtype } = target.model;
   const textBytes = keepsInputs(target.model) ? seen.textBytes * scale : 0;
-  const bytes = fresh * (vectorBytes(dim, dtype) + VECTOR_BYTES) + textBytes;
+  const each = storedBytes(vectorBytes(dim, dtype));
+  const bytes = fresh * (each + INPUT_BYTES) + textBytes;
   return {
     events: Math.round(seen.events * scale),
     wanted: Math.round(seen.wanted * scale),
@@ -91,11 +98,18 @@ export async function planBackfill(
     sampledInputs: seen.sample.length,
     tokensPerSecond: device.perSecond,
     deviceSeconds,
-    bytes: Math.round(bytes + (seen.vectors * vectorBytes(dim, dtype) + seen.rowBytes) * scale),
+    bytes: Math.round(bytes + (seen.vectors * each + seen.rowBytes) * scale),
     seconds,
     ends: micros(store.clock() + Math.round(seconds * MICROS_PER_SECOND)),
     isExact: total === undefined && seen.distinct.isExact,
   };
+}
+
+/** What a vector of so many bytes takes of the file: pages hold whole ones. */
+function storedBytes(bytes: number): number {
+  const entry = bytes + ENTRY_BYTES;
+  if (entry > ENTRY_MAX) return Math.ceil(entry / PAGE_BYTES) * PAGE_BYTES;
+  return PAGE_BYTES / Math.floor(PAGE_ROOM / entry);
 }
 
 interface Seen {

@@ -5,9 +5,7 @@ import type { Made } from '../kafka/destination.ts';
 import type { PipelineCounts } from '../pipeline.ts';
 
 /** What becomes of a backfill. The last three are ends. */
-export const BACKFILL_STATES = ['queued', 'running', 'done', 'failed', 'cancelled'] as const;
-
-export const FILE_FORMATS = ['ndjson', 'parquet'] as const;
+type BackfillState = 'queued' | 'running' | 'done' | 'failed' | 'cancelled';
 
 /** Where a row of a file has what: names of columns. One of text, fields and vector, or deleted. */
 export interface FileColumns {
@@ -27,7 +25,7 @@ export interface FileColumns {
 export interface FileOrigin {
   kind: 'file';
   path: string;
-  format: (typeof FILE_FORMATS)[number];
+  format: 'ndjson' | 'parquet';
   bytes: number;
   /** When it was last written, ms. */
   modified: number;
@@ -50,7 +48,7 @@ export interface SourceOrigin {
   parts?: { topic: string; partition: number; from: number; end: number }[];
 }
 
-export type Origin = FileOrigin | InputsOrigin | SourceOrigin;
+type Origin = FileOrigin | InputsOrigin | SourceOrigin;
 
 /** An origin as it is asked for. */
 export type AskedOrigin =
@@ -82,7 +80,7 @@ export interface RejectedEvent {
 /** What a backfill is, as its folder has it. Times in µs. */
 export interface BackfillRecord {
   id: string;
-  state: (typeof BACKFILL_STATES)[number];
+  state: BackfillState;
   created: Micros;
   started?: Micros;
   ended?: Micros;
@@ -97,7 +95,7 @@ export interface BackfillRecord {
   /** Events that there are, once they are counted. */
   total?: number;
   counts: BackfillCounts;
-  /** Up to where they count a history, and a snapshot that has it. */
+  /** Up to where they count what is not read by offsets of Kafka, and a snapshot that has it. */
   counted?: { next: number; snapshot: number };
   inputs: PipelineCounts;
   /** The first of them. */
@@ -140,11 +138,6 @@ export function parseRecord(text: string, where: string): BackfillRecord {
 }
 
 const ID_RANDOM = 2 ** 32;
-
-/** Whether `newBackfillId` can have made it. */
-export function isBackfillId(text: string): boolean {
-  return /^\d{8}T\d{9}Z-[\da-f]{8}$/.test(text);
-}
 
 /** A name by which backfills sort in the order of their making, and that is fine in a path. */
 export function newBackfillId(now: Micros, random: () => number): string {

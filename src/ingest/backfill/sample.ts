@@ -8,7 +8,8 @@ import type { SourceRecord } from '../source-record.ts';
 import type { HistoryPage } from './history.ts';
 import type { PlannedPages } from './plan.ts';
 import type { BackfillRecord, SourceOrigin } from './record.ts';
-import { eventOf, findParts, rereadConfig, type SourceNeeds, type SourcePart } from './source.ts';
+import { findParts, rereadConfig, type SourceNeeds, type SourcePart } from './source-parts.ts';
+import { eventOf } from './source.ts';
 import type { BackfillTarget } from './target.ts';
 
 /** Records of a source that are looked at for a plan, and in how many places of each partition. */

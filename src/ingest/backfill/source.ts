@@ -1,119 +1,20 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 import { TidemarkError } from '../../ground/errors.ts';
 import type { CommitResult, RevisionBatch } from '../../store/batch.ts';
 import type { Store } from '../../store/store.ts';
-import { BrokerView } from '../kafka/broker-view.ts';
 import type { Chunk } from '../kafka/chunk.ts';
-import { clientLog, createClient, type Log } from '../kafka/client.ts';
 import { Destination } from '../kafka/destination.ts';
-import { messageOf } from '../kafka/session-end.ts';
-import { KafkaSource, type SourceOptions, type StoredPosition } from '../kafka/source.ts';
+import { KafkaSource } from '../kafka/source.ts';
 import type { Prepare } from '../prepare.ts';
-import type { BoundSource, KafkaConnection, SourceConfig } from '../source-config.ts';
+import type { BoundSource } from '../source-config.ts';
 import type { MappedRecord } from '../source-record.ts';
-import { type HistoryEvent, NotNow } from './history.ts';
+import type { HistoryEvent } from './history.ts';
 import { countPage, type Job, noteRejected, recoverRejected } from './job.ts';
-import { type BackfillRecord, type SourceOrigin, sourceOf } from './record.ts';
+import type { SourceOrigin } from './record.ts';
+import { findParts, rereadConfig, type SourceNeeds, type SourcePart } from './source-parts.ts';
 import type { Ready } from './target.ts';
 
 /** Between looks at a source that reads, ms. */
 const LOOK_MS = 500;
-
-export interface SourceNeeds extends Pick<SourceOptions, 'pace'> {
-  store: Store;
-  sources: readonly SourceConfig[];
-  connection: KafkaConnection | undefined;
-  /** What reads into a version as records come. */
-  readersOf: (
-    view: string,
-    version: string,
-  ) => readonly Pick<KafkaSource, 'config' | 'positioned' | 'positions'>[];
-  futureSkewMax: number;
-  log: Log;
-}
-
-/** What is to be read of a partition. */
-export type SourcePart = NonNullable<SourceOrigin['parts']>[number];
-
-/**
- * The settings by which a source is read again. When a record arrives now says nothing of when it
- * was known: its own timestamp does.
- */
-export function rereadConfig(
-  needs: Pick<SourceNeeds, 'sources'>,
-  { name }: SourceOrigin,
-  record: Pick<BackfillRecord, 'id' | 'version'>,
-): BoundSource {
-  const config = needs.sources.find((each) => each.name === name);
-  if (config === undefined) {
-    throw new TidemarkError('BAD_REQUEST', `the settings have no source ${name} any more`);
-  }
-  const mappings = Object.fromEntries(
-    Object.entries(config.mappings).map(([topic, mapping]) => [
-      topic,
-      mapping.known_timestamp === 'arrival'
-        ? { ...mapping, known_timestamp: 'record' as const }
-        : mapping,
-    ]),
-  );
-  const { version } = record;
-  return { ...config, mappings, version, name: sourceOf(record), from: 'beginning' };
-}
-
-/**
- * What there is to read of a source: from where its topics begin to where the live reader of the
- * version began, or to their end where there is none. Throws NotNow while the brokers do not answer.
- */
-export async function findParts(
-  needs: SourceNeeds,
-  { view, version }: Pick<BackfillRecord, 'view' | 'version'>,
-  { name }: SourceOrigin,
-  signal: AbortSignal,
-): Promise<SourcePart[]> {
-  const config = rereadConfig(needs, { kind: 'source', name }, { id: '', version });
-  const log = clientLog(needs.log, signal);
-  const brokers = new BrokerView(createClient(needs.connection!, 'tidemark-backfill', log));
-  try {
-    const live = needs.readersOf(view, version).find((reader) => reader.config.name === name);
-    const begun = live && (await begunAt(live, signal));
-    const parts: SourcePart[] = [];
-    for (const topic of config.topics) {
-      for (const [partition, { low, high }] of await brokers.heldOffsets(topic)) {
-        const at = begun?.find((each) => each.topic === topic && each.partition === partition);
-        // A reader that began with the topic has read what is there up to where it is.
-        const end = begun === undefined ? high : (at?.first ?? at?.next ?? low);
-        parts.push({ topic, partition, from: Number(low), end: Number(end > low ? end : low) });
-      }
-    }
-    return parts;
-  } catch (error) {
-    if (error instanceof TidemarkError || signal.aborted) throw error;
-    throw new NotNow(`the brokers cannot be asked: ${messageOf(error)}`, { cause: error });
-  } finally {
-    await brokers.close().catch(() => {});
-  }
-}
-
-/** Where a live reader began, as soon as that is stored. */
-async function begunAt(
-  live: Pick<KafkaSource, 'positioned' | 'positions'>,
-  signal: AbortSignal,
-): Promise<StoredPosition[]> {
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    await Promise.race([live.positioned(), aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
-  for (;;) {
-    const positions = live.positions();
-    if (positions !== undefined) return positions;
-    await delay(LOOK_MS, undefined, { signal });
-  }
-}
 
 /** Reads a source again, by a consumer group of its own, up to where its live reader began. */
 export async function runSource(job: Job, needs: SourceNeeds): Promise<void> {
@@ -122,6 +23,7 @@ export async function runSource(job: Job, needs: SourceNeeds): Promise<void> {
   if (origin.parts === undefined) {
     origin.parts = await findParts(needs, record, origin, signal);
     record.total = origin.parts.reduce((sum, { from, end }) => sum + end - from, 0);
+    record.counted = { next: 0, snapshot: target.snapshot };
     await folder.writeRecord(record);
   }
   const rereading = new Rereading(job, needs, origin.parts);
@@ -133,6 +35,10 @@ export async function runSource(job: Job, needs: SourceNeeds): Promise<void> {
       sum + Math.max(0, target.nextOffset(topic, partition) - from),
     0,
   );
+  // A crash comes between a commit and the note of it: the log has what was stored.
+  const { counted } = record;
+  if (counted !== undefined) record.counts.stored += target.storedSince(counted.snapshot).size;
+  record.counted = { next: 0, snapshot: target.snapshot };
   await rereading.run();
 }
 
@@ -279,8 +185,10 @@ class Rows extends Destination {
     if (result.fenced) return result;
     const { parts = [] } = record.from as SourceOrigin;
     const part = parts.find((each) => each.topic === topic && each.partition === partition);
-    const erased = this.readies.get(chunk.rows)?.erased ?? 0;
+    const { erased, inputs } = this.readies.get(chunk.rows)!;
     countPage(record, result, {
+      next: 0,
+      inputs,
       read: Number(next) - Number(expected ?? part?.from ?? 0),
       rows: chunk.rows,
       rejected: rejected.length,

@@ -10,16 +10,16 @@ import {
 import type { ModelVersion } from '../../store/catalogue.ts';
 import { vectorBytes, writeNumbers } from '../../store/dtype.ts';
 import type { FieldRow } from '../../store/fields.ts';
-import type { PartitionKey } from '../../store/keys.ts';
+import type { PartitionKey, SourcePosition } from '../../store/keys.ts';
 import type { Store } from '../../store/store.ts';
 import type { VersionStore } from '../../store/version-store.ts';
 import { nameOf } from '../../store/versions.ts';
 import type { AddedTexts, TextRecord } from '../entity-texts.ts';
 import { isSameVersion } from '../kafka/destination.ts';
-import type { AddOptions, Pipeline } from '../pipeline.ts';
+import type { AddOptions, Pipeline, PipelineCounts } from '../pipeline.ts';
 import { type Rejection, rejection } from '../source-record.ts';
 import type { HistoryEvent } from './history.ts';
-import { type BackfillRecord, sourceOf } from './record.ts';
+import { type BackfillRecord, newCounts, sourceOf } from './record.ts';
 
 /** A page waits so long for those who write beside it, ms: then it has its turn all the same. */
 const PATIENCE_MS = 250;
@@ -35,6 +35,7 @@ export interface Ready {
   rejected: (Rejection & { offset: number })[];
   skipped: number;
   erased: number;
+  inputs: PipelineCounts;
   /** To be called when the commit is over, or is not to come about. */
   release: () => void;
 }
@@ -93,6 +94,7 @@ export class BackfillTarget {
       rejected: [],
       skipped: events.length - asked.length,
       erased: asked.length - wanted.length,
+      inputs: newCounts().inputs,
       release: () => {},
     };
     if (wanted.some(({ kind }) => kind === 'vector')) this.addVectors(wanted, ready);
@@ -122,11 +124,11 @@ export class BackfillTarget {
     ready: Ready,
     signal: AbortSignal | undefined,
   ): Promise<void> {
-    const { view, inputs: counts } = this.record;
+    const { view } = this.record;
     const texts = events.map(({ entityId, event, known, part, ...said }): TextRecord => {
       return { entityId, event, known, part, input: said.kind === 'text' ? said.input : null };
     });
-    const options: AddOptions = { lane: 'backfill', signal, counts };
+    const options: AddOptions = { lane: 'backfill', signal, counts: ready.inputs };
     const { pipeline } = this.needs;
     const added: AddedTexts = await pipeline.addRecords(
       view,
@@ -178,14 +180,14 @@ export class BackfillTarget {
     return this.needs.store.snapshot;
   }
 
-  /** The offsets of the events that were stored after a snapshot. */
-  storedSince(snapshot: number): Set<number> {
+  /** The places of the events that were stored after a snapshot; see `placeOf`. */
+  storedSince(snapshot: number): Set<string> {
     const source = sourceOf(this.record);
-    const found = new Set<number>();
+    const found = new Set<string>();
     for (let after = snapshot; ;) {
       const changes = this.versionStore().log.read(after, this.snapshot, LOG_PAGE);
       for (const { position } of changes) {
-        if (position?.source === source) found.add(position.offset);
+        if (position?.source === source) found.add(placeOf(position));
       }
       if (changes.length < LOG_PAGE) return found;
       after = changes.at(-1)!.seq;
@@ -213,4 +215,9 @@ export class BackfillTarget {
       `the model version ${nameOf(view, version)} is gone: it was retired, or made anew`,
     );
   }
+}
+
+/** The name of an event's place in its history. */
+export function placeOf({ topic, partition, offset }: Omit<SourcePosition, 'source'>): string {
+  return `${topic}/${partition}/${offset}`;
 }

@@ -16,7 +16,7 @@ import { TestClock, viewOf } from '../../support/store.ts';
 export const SECOND = 1_000_000;
 
 /** Where a source reads, and how. */
-export interface TestKafka {
+interface TestKafka {
   connection: KafkaConnection;
   source: object;
   pace: Partial<Pace>;

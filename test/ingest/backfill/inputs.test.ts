@@ -206,6 +206,25 @@ test('of a version one backfill runs at a time, and one that waits can be cancel
   expect(states.toSorted()).toEqual(['cancelled', 'done']);
 });
 
+test('a backfill is cancelled while it waits, and what others store of it is stored once (A4)', async () => {
+  const world = await World.open();
+  const { backfills, embedder, store } = world.fixture;
+  const said = Array.from({ length: 600 }, (_, at) => ({ id: `e${at}`, at, text: `job ${at}` }));
+  await world.say('v1', ...said);
+  embedder.failure = new TidemarkError('MODEL_UNAVAILABLE', 'the model is warming');
+  const asked = { view: 'job', version: 'v2', from: FROM_V1, window: {} };
+  const { record } = await backfills.submit(asked);
+  await expect.poll(() => backfills.mustGet(record.id).trouble).toBeDefined();
+  expect(backfills.waitingOf('job', 'v2')).toBe(600);
+  expect((await backfills.remove(record.id)).record.state).toBe('cancelled');
+  expect(backfills.waitingOf('job', 'v2')).toBe(0);
+  expect(store.version('job', 'v2').offsets.all()).toEqual([]);
+  embedder.failure = undefined;
+  await world.backfill(FROM_V1, { entities: ['e1', 'e2'] });
+  const again = await world.backfill(FROM_V1);
+  expect(again.record.counts).toMatchObject({ stored: 598, duplicate: 2 });
+});
+
 test('a backfill waits for a model that cannot run, and says so', async () => {
   const world = await World.open();
   await world.say('v1', { id: 'a', at: 1, text: 'cook' });
