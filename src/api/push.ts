@@ -66,12 +66,19 @@ export async function push(context: Context, request: PushRequest): Promise<Push
   for (;;) {
     const view = store.catalogue.mustGetView(request.feature_view);
     try {
-      return await pushTo(context, request, view);
+      const answer = await pushTo(context, request, view);
+      if (answer !== undefined) return answer;
     } catch (error) {
       // Nothing is stored yet, and what nobody asked for by name is not to keep it from the others.
       if (!isGone(error) || request.version !== undefined || !hasLost(view, store)) throw error;
     }
   }
+}
+
+/** Whether there are versions that were not there before, and that texts go to as well. */
+function hasMore(before: FeatureView, { catalogue }: Store): boolean {
+  const now = catalogue.view(before.name)?.versions ?? {};
+  return Object.keys(now).some((version) => !Object.hasOwn(before.versions, version));
 }
 
 /** Whether some of the versions, and not all, were retired since. */
@@ -85,11 +92,12 @@ function hasLost(before: FeatureView, { catalogue }: Store): boolean {
   return isThere.includes(true) && isThere.includes(false);
 }
 
+/** Undefined, with nothing stored, where the view has got a version while models made vectors. */
 async function pushTo(
   context: Context,
   request: PushRequest,
   view: FeatureView,
-): Promise<PushAnswer> {
+): Promise<PushAnswer | undefined> {
   const { store, metrics } = context;
   const { records, version } = request;
   const named = version === undefined ? undefined : store.catalogue.mustGetVersion(view, version);
@@ -98,6 +106,11 @@ async function pushTo(
   const texts = new PushTexts(context, view, rows);
   if (rows.inputs.length > 0 || rows.kinds.includes(TOMBSTONE)) {
     await texts.add(targets.withModels(), request.signal);
+    // Neither what is pushed from now on nor what is stored by now would bring it there.
+    if (version === undefined && hasMore(view, store)) {
+      texts.release();
+      return undefined;
+    }
   }
   try {
     fill(targets, rows, texts);

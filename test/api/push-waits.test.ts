@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 
 import { TidemarkError, TryLater } from '../../src/ground/errors.ts';
+import { writeNumbers } from '../../src/store/dtype.ts';
 import { JOB, startApi } from './harness.ts';
 
 const VERSION = { version: 'v2', dim: 2, dtype: 'float32', model: { name: 'mini' } };
@@ -52,4 +53,29 @@ test.each([
   const answer = await api.send('POST', '/v1/push', BODY);
   expect(answer.status).toBe(status);
   expect(answer.headers.get('retry-after')).toBe(retryAfter);
+});
+
+test('a version that is added while a push waits for its vectors gets them, too', async () => {
+  const asked: string[] = [];
+  const api = await startApi({
+    addTexts: async (_view, { version, dim, dtype, model }, batch, records) => {
+      if (asked.length === 0) {
+        const { v1 } = api.deps.store.catalogue.mustGetView('job').versions;
+        api.deps.store.addVersion('job', { ...v1!, version: 'v2', model: model! });
+      }
+      asked.push(version);
+      const rows = records.map(({ event, known }) => {
+        writeNumbers([1, 2], dim, dtype, batch.nextPayload());
+        return [{ event, known, payload: batch.addFilled() }];
+      });
+      return { rows, release: () => {} };
+    },
+  });
+  await api.send('PUT', '/v1/feature-views/job', { ...JOB, model: { name: 'mini' } });
+  const { body } = await api.send('POST', '/v1/push', { feature_view: 'job', records: [RECORD] });
+  expect(body.versions).toEqual({
+    v1: { latest: 1, history: 0, duplicate: 0 },
+    v2: { latest: 1, history: 0, duplicate: 0 },
+  });
+  expect(asked).toEqual(['v1', 'v1', 'v2']);
 });

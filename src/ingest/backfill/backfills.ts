@@ -7,6 +7,7 @@ import { MICROS_PER_SECOND } from '../../ground/time.ts';
 import type { ModelVersion } from '../../store/catalogue.ts';
 import type { Store } from '../../store/store.ts';
 import type { Pipeline } from '../pipeline.ts';
+import { requireCaughtUp } from './caught-up.ts';
 import { FileHistory, type ReadFile } from './file.ts';
 import { BackfillFolder } from './folder.ts';
 import { type History, NotNow } from './history.ts';
@@ -142,6 +143,12 @@ export class Backfills {
   async submit(asked: AskedBackfill): Promise<BackfillStatus> {
     const { root, store, random } = this.needs;
     await this.loaded;
+    const { view, version, from } = asked;
+    if (from.kind === 'inputs') {
+      requireCaughtUp(this.needs.readersOf, view, from.version, version);
+      // What was on its way into one version before there was the other is to be stored by then.
+      await store.alone(async () => {});
+    }
     const record = this.recordOf(asked, newBackfillId(store.clock(), random));
     const open = [...this.records.values()].filter((each) => !hasEnded(each)).length;
     if (open >= OPEN_MAX) {
