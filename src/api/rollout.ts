@@ -34,6 +34,9 @@ const writeProblems = [
   'STORE_UNAVAILABLE',
 ] as const;
 
+/** A promotion of which nothing is said. */
+const AS_USUAL = promoteBody.parse({});
+
 /** Which version of a view answers: gates, promotion, rollback, retirement, and what has been. */
 export async function rolloutRoutes(server: ApiServer, context: Context): Promise<void> {
   const { store, checkGates } = context;
@@ -70,7 +73,7 @@ export async function rolloutRoutes(server: ApiServer, context: Context): Promis
         description:
           'Has the version answer where none is named, if it passes all gates. Where another version has become the current one while gates were looked at, nothing is promoted. No request sees two versions: what is under way ends with the one that it began with, and what is asked after this is answered, by all processes, with the new one. The version that was current becomes `previous`, goes on receiving updates, and is kept for a rollback. Repeating it changes nothing.',
         params: ofVersion,
-        body: promoteBody,
+        body: promoteBody.nullable(),
         response: {
           200: answer('It is the current version.', promotionAnswer),
           ...problems(...writeProblems, 'BAD_DURATION', 'GATES_FAILED', 'VIEW_CONFLICT'),
@@ -79,7 +82,7 @@ export async function rolloutRoutes(server: ApiServer, context: Context): Promis
     },
     async ({ params, body }, reply): Promise<PromotionAnswer> => {
       const { view, version } = asked(params);
-      const { force, keep, reason } = body;
+      const { force, keep, reason } = body ?? AS_USUAL;
       const of = store.catalogue.mustGetView(view);
       const isCurrent = of.aliases.current === version;
       const gates = isCurrent ? [] : await checkGates(view, version, goneSignal(reply));
@@ -114,7 +117,7 @@ export async function rolloutRoutes(server: ApiServer, context: Context): Promis
         description:
           'Has the version answer again that did before the last promotion. It has received all updates meanwhile. The one that was current becomes `candidate`. Nothing is looked at beforehand.',
         params: ofView,
-        body: whyBody,
+        body: whyBody.nullable(),
         response: {
           200: answer('The previous version answers.', aliasesAnswer),
           ...problems(...writeProblems, 'NO_PREVIOUS'),
@@ -122,7 +125,7 @@ export async function rolloutRoutes(server: ApiServer, context: Context): Promis
       },
     },
     async ({ params: { view }, body }): Promise<AliasesAnswer> => {
-      await store.rollBack(view, whyOf(body));
+      await store.rollBack(view, whyOf(body ?? {}));
       return shown(view);
     },
   );

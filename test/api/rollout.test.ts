@@ -168,3 +168,15 @@ test('a vector names its version itself, never an alias (A14)', async () => {
   const push = { feature_view: 'job', version: 'current', records };
   expect((await api.send('POST', '/v1/push', push)).status).toBe(404);
 });
+
+test('a promotion and a rollback need no body', async () => {
+  const api = await startWithTwo();
+  const promoted = await api.send('POST', '/v1/feature-views/job/versions/v2/promote');
+  expect(promoted.body).toMatchObject({
+    aliases: { current: 'v2', previous: 'v1' },
+    kept_until: '2026-03-02T12:00:00Z',
+  });
+  const back = await api.send('POST', '/v1/feature-views/job/rollback');
+  expect(back.status).toBe(200);
+  expect(await latest(api)).toEqual(['v1', [1, 0]]);
+});

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { instant, instantText, queryInteger, viewRef } from './common.ts';
+import { instant, instantText, pageQuery, viewRef } from './common.ts';
 
 /** Entities of one targeted backfill. */
 const ENTITIES_MAX = 100_000;
@@ -183,13 +183,7 @@ export const backfillPlanAnswer = z
   .meta({ id: 'BackfillPlan' });
 export type BackfillPlanAnswer = z.output<typeof backfillPlanAnswer>;
 
-export const backfillsQuery = z.strictObject({
-  limit: queryInteger
-    .refine((limit) => limit >= 1 && limit <= 1_000, 'expected 1 to 1,000')
-    .default(100)
-    .describe('Backfills of one page, 1 to 1,000.'),
-  cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
-});
+export const backfillsQuery = pageQuery('Backfills');
 
 export const backfillsAnswer = z
   .strictObject({

@@ -113,6 +113,17 @@ export const queryInteger = z
   .transform(Number)
   .meta({ type: 'integer', minimum: 0 });
 
+/** What is asked of a list, page after page; `what` it lists, in words. */
+export function pageQuery(what: string) {
+  return z.strictObject({
+    limit: queryInteger
+      .refine((limit) => limit >= 1 && limit <= 1_000, 'expected 1 to 1,000')
+      .default(100)
+      .describe(`${what} of one page, 1 to 1,000.`),
+    cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
+  });
+}
+
 /** A yes or no in a query string. */
 export const queryBoolean = z
   .string()

@@ -9,7 +9,7 @@ import {
   instant,
   instantText,
   maxAge,
-  queryInteger,
+  pageQuery,
   snapshot,
   versionRef,
   viewRef,
@@ -156,13 +156,7 @@ export const exportAnswer = z
   .meta({ id: 'Export' });
 export type ExportAnswer = z.output<typeof exportAnswer>;
 
-export const exportsQuery = z.strictObject({
-  limit: queryInteger
-    .refine((limit) => limit >= 1 && limit <= 1_000, 'expected 1 to 1,000')
-    .default(100)
-    .describe('Exports of one page, 1 to 1,000.'),
-  cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
-});
+export const exportsQuery = pageQuery('Exports');
 
 export const exportsAnswer = z
   .strictObject({

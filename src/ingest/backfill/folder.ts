@@ -1,8 +1,8 @@
-import { appendFile, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { isSystemError } from '../../ground/system-error.ts';
 import { makeFolder } from '../../store/folders.ts';
+import { readIfThere, replaceFile } from '../../store/state-file.ts';
 import { type BackfillRecord, encodeRecord, parseRecord, type RejectedEvent } from './record.ts';
 
 const RECORD_FILE = 'backfill.json';
@@ -23,6 +23,14 @@ export class BackfillFolder {
     this.path = join(root, id);
   }
 
+  private get recordFile(): string {
+    return join(this.path, RECORD_FILE);
+  }
+
+  private get entitiesFile(): string {
+    return join(this.path, ENTITIES_FILE);
+  }
+
   get rejectedFile(): string {
     return join(this.path, REJECTED_FILE);
   }
@@ -33,28 +41,27 @@ export class BackfillFolder {
 
   /** Undefined where the folder was left before its backfill was taken in. Throws STORE_CORRUPT. */
   async readRecord(): Promise<BackfillRecord | undefined> {
-    const path = join(this.path, RECORD_FILE);
-    const text = await readIfThere(path);
-    return text === undefined ? undefined : parseRecord(text, path);
+    const text = await readIfThere(this.recordFile);
+    return text === undefined ? undefined : parseRecord(text, this.recordFile);
   }
 
   /** Durable when it resolves. */
   async writeRecord(record: BackfillRecord): Promise<void> {
-    await this.replace(RECORD_FILE, encodeRecord(record), true);
+    await replaceFile(this.recordFile, encodeRecord(record), true);
   }
 
   /** The same of progress, of which a power loss may take the last. */
   async noteProgress(record: BackfillRecord): Promise<void> {
-    await this.replace(RECORD_FILE, encodeRecord(record), false);
+    await replaceFile(this.recordFile, encodeRecord(record), false);
   }
 
   async readEntities(): Promise<Set<string> | undefined> {
-    const text = await readIfThere(join(this.path, ENTITIES_FILE));
+    const text = await readIfThere(this.entitiesFile);
     return text === undefined ? undefined : new Set(JSON.parse(text) as string[]);
   }
 
   async writeEntities(ids: readonly string[]): Promise<void> {
-    await this.replace(ENTITIES_FILE, JSON.stringify(ids), true);
+    await replaceFile(this.entitiesFile, JSON.stringify(ids), true);
   }
 
   async addRejected(events: readonly RejectedEvent[]): Promise<void> {
@@ -77,28 +84,10 @@ export class BackfillFolder {
 
   /** Removes what it has no use of once it has ended: ids are not kept longer than they serve. */
   async clear(): Promise<void> {
-    await rm(join(this.path, ENTITIES_FILE), { force: true });
+    await rm(this.entitiesFile, { force: true });
   }
 
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
-  }
-
-  private async replace(name: string, text: string, flush: boolean): Promise<void> {
-    const fresh = join(this.path, `${name}.new`);
-    await writeFile(fresh, text, { flush });
-    await rename(fresh, join(this.path, name));
-    if (!flush) return;
-    await using folder = await open(this.path, 'r');
-    await folder.sync();
-  }
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
-import { open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { isSystemError } from '../../ground/system-error.ts';
 import { makeFolder } from '../../store/folders.ts';
 import { describeFile } from '../../store/manifest.ts';
+import { readIfThere, replaceFile } from '../../store/state-file.ts';
 import type { AnswerFormat } from '../formats/answer.ts';
 import type { JoinPlan } from '../join/plan.ts';
 import { decodeIds, idsPathOf } from '../join/shard-ids.ts';
@@ -65,7 +65,7 @@ export class ExportFolder {
 
   /** Durable when it resolves. */
   async writeRecord(record: ExportRecord): Promise<void> {
-    await this.replace(RECORD_FILE, encodeRecord(record));
+    await replaceFile(this.file(RECORD_FILE), encodeRecord(record), true);
   }
 
   async readManifest(): Promise<Manifest | undefined> {
@@ -74,7 +74,11 @@ export class ExportFolder {
   }
 
   async writeManifest(manifest: Manifest): Promise<void> {
-    await this.replace(MANIFEST_FILE, `${JSON.stringify(manifest, undefined, 2)}\n`);
+    await replaceFile(
+      this.file(MANIFEST_FILE),
+      `${JSON.stringify(manifest, undefined, 2)}\n`,
+      true,
+    );
   }
 
   /** Notes a window whose files are written: from then on a crash does not lose them. */
@@ -148,13 +152,6 @@ export class ExportFolder {
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
   }
-
-  private async replace(name: string, text: string): Promise<void> {
-    const fresh = this.file(`${name}.new`);
-    await writeFile(fresh, text, { flush: true });
-    await rename(fresh, this.file(name));
-    await syncFolder(this.path);
-  }
 }
 
 /** JSON has null for what is not there in an array. */
@@ -173,19 +170,5 @@ function parseWindow(line: string): WindowDone | undefined {
     };
   } catch {
     return undefined;
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  await using folder = await open(path, 'r');
-  await folder.sync();
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (isSystemError(error) && error.code === 'ENOENT') return undefined;
-    throw error;
   }
 }
